@@ -1,0 +1,7 @@
+/** The executor contract: all that an executor may import. */
+export * from './contract.js';
+export * from './artifact-store.js';
+export * from './workspace.js';
+export * from './transport.js';
+export { sha256, sha256Stream, parseDigest, isDigest, canonicalJson } from '#truth';
+export type { Digest, Json } from '#truth';

@@ -1,0 +1,102 @@
+import type { Digest } from '#truth';
+import type { ArtifactRef } from './artifact-store.js';
+import type { FailureVerdict } from './contract.js';
+
+/** One shard inside a bundle. */
+export interface BundleShard {
+  readonly ordinal: number;
+  /** The shard's inputs: JSON text, as the partitioner made it. */
+  readonly inputs: string;
+  readonly input_digests: readonly Digest[];
+}
+
+/** Shards of one stage that are leased together. */
+export interface Bundle {
+  readonly plan_id: string;
+  /** Number of the bundle in its plan, from 1, never used twice. */
+  readonly bundle: number;
+  /** The fencing token, the same for every shard of the bundle. */
+  readonly attempt: number;
+  readonly stage: string;
+  readonly executor: string;
+  readonly executor_version: string;
+  readonly isolation: 'thread' | 'process';
+  /** Shards of the bundle that may run at the same time in the worker (1 for `cpu` executors). */
+  readonly concurrency: number;
+  /** Limit of one shard, in milliseconds; 0 is no limit. */
+  readonly shard_timeout_ms: number;
+  readonly work:
+    | { readonly type: 'shards'; readonly shards: readonly BundleShard[] }
+    /** `results` is an artifact of JSON lines, each a CollectedShard, in ordinal order. */
+    | { readonly type: 'collect'; readonly results: Digest };
+}
+
+/** One shard's end, as a worker reports it. A collect bundle reports ordinal 0 with the StageOutput as its value. */
+export type Outcome =
+  | {
+      readonly ordinal: number;
+      readonly status: 'done';
+      readonly digest: Digest;
+      /** True when the executor gave the digest itself; false when it is the SHA-256 of `value`. */
+      readonly declared: boolean;
+      /** Canonical JSON text; stored as it is. */
+      readonly value: string;
+      readonly artifacts: readonly ArtifactRef[];
+      readonly duration_ms: number;
+    }
+  | {
+      readonly ordinal: number;
+      readonly status: 'failed';
+      readonly verdict: FailureVerdict;
+      readonly code: string;
+      readonly message: string;
+      readonly duration_ms: number;
+    };
+
+/** Which lease a message from a worker speaks of. */
+export interface LeaseRef {
+  readonly plan_id: string;
+  readonly bundle: number;
+  readonly attempt: number;
+}
+
+export interface OutcomeBatch extends LeaseRef {
+  /** Name of the worker, for people: `thread-1`, `process-2@host`. */
+  readonly worker: string;
+  readonly outcomes: readonly Outcome[];
+  /** True on the bundle's last batch: shards never reported by then were not executed, and are free again. */
+  readonly final: boolean;
+}
+
+/** What the engine offers a transport. */
+export interface TransportSink {
+  /** A worker has begun the bundle. */
+  started(lease: LeaseRef & { readonly worker: string }): void;
+  /** A worker still has the bundle. At most every 10 s. */
+  heartbeat(lease: LeaseRef): void;
+  /**
+   * Outcomes of a bundle; may come more than once, late, or twice. Resolves only after they are committed (or rejected
+   * for good): the transport acknowledges then, not before.
+   */
+  outcomes(batch: OutcomeBatch): Promise<void>;
+  /** The worker of the bundle is gone; what it had not reported will not come. */
+  lost(lease: LeaseRef & { readonly reason: string }): void;
+}
+
+/** Carries bundles to workers and outcomes back. The engine never knows which one it has. */
+export interface Transport {
+  /** Shards that workers can execute at once now: what the dispatch window is sized by. */
+  slots(): number;
+  /**
+   * Do bundles outlive this process? False: after a restart every earlier lease is over at once.
+   * True: it gets one fresh term.
+   */
+  readonly durable: boolean;
+  start(sink: TransportSink): Promise<void>;
+  /** Takes a bundle. Never blocks on the work itself. Throws only when the transport is stopped. */
+  dispatch(bundle: Bundle): Promise<void>;
+  /** Tells workers to stop what they do for a plan. Late outcomes may still come. */
+  cancel(plan_id: string): Promise<void>;
+  /** Lets what runs go on for at most `grace_ms`, then stops everything. No thread or process is left behind. */
+  stop(grace_ms: number): Promise<void>;
+}
