@@ -33,7 +33,9 @@ function print(value: unknown, depth: number): string {
       return value ? 'true' : 'false';
     case 'object':
       if (value === null) return 'null';
-      return Array.isArray(value) ? printArray(value, depth) : printObject(value as Record<string, unknown>, depth);
+      return Array.isArray(value)
+        ? printArray(value, depth)
+        : printObject(value as Record<string, unknown>, depth);
     default:
       throw new NotCanonicalError(`A ${typeof value} has no JSON form.`);
   }

@@ -11,7 +11,9 @@ export class DigestSyntaxError extends Error {
 /** Parses 64 lower-case hex digits. Throws {@link DigestSyntaxError}. */
 export function parseDigest(text: unknown): Digest {
   if (!isDigest(text)) {
-    throw new DigestSyntaxError(`Expected a SHA-256 digest of 64 lower-case hex digits, got ${describe(text)}.`);
+    throw new DigestSyntaxError(
+      `Expected a SHA-256 digest of 64 lower-case hex digits, got ${describe(text)}.`,
+    );
   }
   return text;
 }

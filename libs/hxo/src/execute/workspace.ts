@@ -1,5 +1,3 @@
-import type { Digest } from '#truth';
-
 /** A regular file of the workspace. */
 export interface WorkspaceFile {
   /** Relative to the listing's root, `/` between names, no leading `/`. */

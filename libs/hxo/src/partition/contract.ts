@@ -39,5 +39,8 @@ export interface Partitioner<Config = unknown> {
   /** Checks a stage's `config` and fills defaults. Pure. Throws {@link ConfigError} naming the field. */
   parse(config: Readonly<Record<string, Json>>): Config;
   /** Yields shards in ordinal order; returns the summary. Runs off the main thread. Deterministic for equal content. */
-  partition(config: Config, context: { readonly workspace: Workspace }): AsyncGenerator<ShardDraft, PartitionSummary>;
+  partition(
+    config: Config,
+    context: { readonly workspace: Workspace },
+  ): AsyncGenerator<ShardDraft, PartitionSummary>;
 }
