@@ -20,6 +20,7 @@ export default {
   },
   moduleNameMapper: {
     '^#hxo/execute$': '<rootDir>/libs/hxo/src/execute/index.ts',
+    '^#([a-z]+)/module$': '<rootDir>/libs/$1/src/$1.module.ts',
     '^#adapters/(.*)$': '<rootDir>/libs/adapters/$1/index.ts',
     '^#([a-z]+)$': '<rootDir>/libs/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',

@@ -11,9 +11,8 @@ export type HxoErrorCode =
   | 'NOT_CERTIFIED' // 409: the plan ended without a certificate (aborted, or failed before any dispatch)
   | 'BLUEPRINT_VIOLATION' // 422: unknown kind, disallowed partitioner or executor, bad config, cycle
   | 'NOT_IN_THIS_BUILD' // 422: a kind whose partitioner or executor is not built yet
-  | 'MAX_SHARDS_EXCEEDED' // 422 where the request alone shows it
   | 'IDEMPOTENCY_KEY_REUSED' // 422: same key, another body
-  | 'IDEMPOTENCY_KEY_IN_FLIGHT' // 409
+  | 'FORBIDDEN' // 403: the actor's role lacks the capability
   | 'INVALID_QUERY' // 400: a query parameter
   | 'HXO_DISABLED' // 503: HXO_ENABLED=false
   | 'STORE_UNAVAILABLE'; // 503: the checkpoint store is locked, full or read-only; Retry-After

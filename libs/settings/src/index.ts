@@ -1,1 +1,6 @@
+/** Environment to typed, frozen settings: the only place that reads process.env. */
+export * from './variables.js';
+export { SettingsError, type Environment, type Problem } from './reader.js';
 export * from './settings.js';
+export * from './client-settings.js';
+export * from './load.js';

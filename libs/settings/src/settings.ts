@@ -1,1 +1,200 @@
-export {};
+import { join } from 'node:path';
+import { type Environment, SettingsReader } from './reader.js';
+import { defaultOf, nearestVariable, settings_table } from './variables.js';
+
+/** What the server runs by. Paths are absolute; `_ms` are milliseconds. Frozen. */
+export interface Settings {
+  readonly enabled: boolean;
+  readonly default_slo_ms: number;
+  /** 0 is no limit. */
+  readonly shard_timeout_ms: number;
+  readonly max_concurrency: number;
+  readonly max_shards: number;
+  readonly autosplit_p95_ms: number;
+  /** 1 turns splitting off. */
+  readonly autosplit_factor: number;
+  readonly db_path: string;
+  readonly artifacts_dir: string;
+  readonly allow_captain_view: boolean;
+  readonly genesis_mode: 'enabled' | 'disabled';
+  readonly host: string;
+  /** 0 is any free port. */
+  readonly port: number;
+  readonly home: string;
+  readonly workspace: string;
+  readonly worker_concurrency: number;
+  readonly event_batch_size: number;
+  /** Events per second. */
+  readonly event_max_rate: number;
+  readonly tokens: { readonly admiral?: string; readonly captain?: string };
+  readonly signing_key_file: string;
+  readonly body_limit_bytes: number;
+  readonly drain_ms: number;
+  /** Null is no log file. */
+  readonly log_file: string | null;
+  readonly log_level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  /** Globs of compiled modules, relative to the current directory. */
+  readonly executors: readonly string[];
+  /** Sentences to log at start: allowed, but perhaps not what was meant. */
+  readonly warnings: readonly string[];
+}
+
+/** What settings need of the machine, handed in so that reading them stays a pure function. */
+export interface Machine {
+  /** Shards that can compute at once. */
+  readonly cores: number;
+  /** Reads a token file. Throws when it cannot. */
+  readonly readFile: (path: string) => string;
+}
+
+/** Longest delay that a Node timer can keep: 2^31 - 1 ms, 24.8 days. A longer one would fire at once. */
+const timer_max_ms = 2_147_483_647;
+const token_min_length = 16;
+const shards_warning_above = 1_000_000;
+
+/**
+ * Reads settings from an environment, checking all of it.
+ *
+ * Throws {@link SettingsError} listing every variable that is wrong.
+ */
+export function readSettings(env: Environment, cwd: string, machine: Machine): Settings {
+  const read = new SettingsReader(env, cwd);
+  const home = read.path('HXO_HOME', defaultOf('HXO_HOME'));
+  const settings = {
+    enabled: read.flag('HXO_ENABLED'),
+    default_slo_ms: read.integer('HXO_DEFAULT_SLO_MS', 1, timer_max_ms),
+    shard_timeout_ms: read.integer('HXO_SHARD_TIMEOUT_MS', 0, timer_max_ms),
+    max_concurrency: read.integer('HXO_MAX_CONCURRENCY', 1, 65_536),
+    max_shards: read.integer('HXO_MAX_SHARDS', 1, 1_000_000_000),
+    autosplit_p95_ms: read.integer('HXO_AUTOSPLIT_P95_MS', 1, timer_max_ms),
+    autosplit_factor: read.integer('HXO_AUTOSPLIT_FACTOR', 1, 1024),
+    db_path: read.path('HXO_DB_PATH', join(home, 'checkpoints.db')),
+    artifacts_dir: read.path('HXO_ARTIFACTS_DIR', join(home, 'artifacts')),
+    allow_captain_view: read.flag('HXO_ALLOW_CAPTAIN_VIEW'),
+    genesis_mode: read.choice('GENESIS_MODE', ['enabled', 'disabled']),
+    host: readHost(read),
+    port: read.integer('HXO_PORT', 0, 65_535),
+    home,
+    workspace: read.path('HXO_WORKSPACE', '.'),
+    worker_concurrency: read.integer('HXO_WORKER_CONCURRENCY', 1, 1024, machine.cores),
+    event_batch_size: read.integer('HXO_EVENT_BATCH_SIZE', 1, 10_000),
+    event_max_rate: read.integer('HXO_EVENT_MAX_RATE', 1, 1_000_000),
+    tokens: readTokens(read, machine),
+    signing_key_file: read.path('HXO_SIGNING_KEY_FILE', join(home, 'keys', 'signing.pem')),
+    body_limit_bytes: read.integer('HXO_BODY_LIMIT_BYTES', 1024, 104_857_600),
+    drain_ms: read.integer('HXO_DRAIN_MS', 0, 600_000),
+    log_file: read.isEmpty('HXO_LOG_FILE') ? null : read.path('HXO_LOG_FILE', defaultOf('HXO_LOG_FILE')),
+    log_level: read.choice('HXO_LOG_LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    executors: Object.freeze(read.list('HXO_EXECUTORS')),
+  };
+  refuseOpenDoor(read, settings.host, settings.tokens);
+  refuseFederation(read);
+  read.finish();
+  return Object.freeze({ ...settings, warnings: Object.freeze(warningsFor(settings, env)) });
+}
+
+/** True for an address that only this machine can reach: `localhost`, 127.0.0.0/8, `::1`. */
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function readHost(read: SettingsReader): string {
+  const host = (read.text('HXO_HOST') ?? defaultOf('HXO_HOST')).replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  if (!/^[a-z0-9.:_-]{1,253}$/.test(host) || /^[^:]+:\d+$/.test(host)) {
+    read.refuse('HXO_HOST', 'a host name or an IP address is allowed; the port goes in HXO_PORT.');
+  }
+  return host;
+}
+
+function readTokens(read: SettingsReader, machine: Machine): Settings['tokens'] {
+  const admiral = readToken(read, machine, 'HXO_ADMIRAL_TOKEN', 'HXO_ADMIRAL_TOKEN_FILE');
+  const captain = readToken(read, machine, 'HXO_CAPTAIN_TOKEN', 'HXO_CAPTAIN_TOKEN_FILE');
+  if (admiral !== undefined && admiral === captain) {
+    read.refuse('HXO_CAPTAIN_TOKEN', 'must differ from HXO_ADMIRAL_TOKEN, or every Captain is an Admiral.');
+  }
+  return Object.freeze({ ...(admiral && { admiral }), ...(captain && { captain }) });
+}
+
+function readToken(
+  read: SettingsReader,
+  machine: Machine,
+  name: 'HXO_ADMIRAL_TOKEN' | 'HXO_CAPTAIN_TOKEN',
+  fileName: 'HXO_ADMIRAL_TOKEN_FILE' | 'HXO_CAPTAIN_TOKEN_FILE',
+): string | undefined {
+  let token = read.text(name);
+  if (read.text(fileName) !== undefined) {
+    if (token !== undefined) {
+      read.refuse(fileName, `${name} is set as well. Keep one of the two, the file by preference.`);
+      return undefined;
+    }
+    try {
+      token = machine.readFile(read.path(fileName, '')).trim();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      read.refuse(fileName, `the name of a readable file is allowed (${why}).`);
+      return undefined;
+    }
+  }
+  if (token === undefined) return undefined;
+  if (token.length < token_min_length || !/^[\x21-\x7e]+$/.test(token)) {
+    const where = read.text(fileName) === undefined ? name : fileName;
+    read.refuse(
+      where,
+      `a token has at least ${token_min_length} visible ASCII characters without spaces; make one with: openssl rand -base64 32`,
+    );
+    return undefined;
+  }
+  return token;
+}
+
+function refuseOpenDoor(read: SettingsReader, host: string, tokens: Settings['tokens']): void {
+  if (isLoopbackHost(host) || tokens.admiral !== undefined || tokens.captain !== undefined) return;
+  read.refuse(
+    'HXO_HOST',
+    'this address can be reached from other machines, so tokens are required: set HXO_ADMIRAL_TOKEN or ' +
+      'HXO_ADMIRAL_TOKEN_FILE (and HXO_CAPTAIN_TOKEN or HXO_CAPTAIN_TOKEN_FILE for viewers), or listen on 127.0.0.1.',
+  );
+}
+
+/** Ignoring these would store a fleet's plans in a file of one machine: better not to start. */
+function refuseFederation(read: SettingsReader): void {
+  for (const variable of ['HXO_REDIS_URL', 'HXO_DB_URL']) {
+    if (read.isSet(variable)) {
+      read.refuse(
+        variable,
+        'federation is not in this build. Unset it to run embedded, with SQLite and worker threads.',
+      );
+    }
+  }
+}
+
+function warningsFor(
+  settings: Pick<Settings, 'shard_timeout_ms' | 'max_shards' | 'enabled'>,
+  env: Environment,
+): string[] {
+  const warnings: string[] = [];
+  if (settings.shard_timeout_ms === 0) {
+    warnings.push(
+      'HXO_SHARD_TIMEOUT_MS=0 disables the shard timeout, a safety guard: a shard that hangs holds its worker for ever.',
+    );
+  }
+  if (settings.max_shards > shards_warning_above) {
+    warnings.push(
+      `HXO_MAX_SHARDS=${settings.max_shards} is above ${shards_warning_above}: test plans of that size before relying on it.`,
+    );
+  }
+  if (!settings.enabled) warnings.push('HXO_ENABLED=false: plans are neither accepted nor resumed.');
+  return [...warnings, ...unknownVariables(env)];
+}
+
+function unknownVariables(env: Environment): string[] {
+  const known = new Set<string>(settings_table.map((variable) => variable.name));
+  return Object.keys(env)
+    .filter((name) => /^(HXO|GENESIS)_/.test(name) && !known.has(name) && env[name]?.trim())
+    .sort()
+    .map((name) =>
+      /^HXO_TARGET_.+_URL$/.test(name)
+        ? `${name} is set, but database migrations (sql_migrate) are not in this build: nothing reads it.`
+        : `${name} is not a setting of HXO and is ignored. Did you mean ${nearestVariable(name)}?`,
+    );
+}

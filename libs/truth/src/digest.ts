@@ -25,7 +25,7 @@ export function isDigest(text: unknown): text is Digest {
 
 /** SHA-256 of bytes, or of a text's UTF-8 bytes. */
 export function sha256(data: BinaryLike): Digest {
-  return hash('sha256', data as string, 'hex') as Digest;
+  return hash('sha256', data, 'hex') as Digest;
 }
 
 /** An incremental SHA-256: feed it with `update`, read it once with `digest`. */

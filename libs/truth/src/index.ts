@@ -1,2 +1,14 @@
 export * from './canonical-json.js';
 export * from './digest.js';
+export * from './merkle/consistency.js';
+export * from './merkle/inclusion.js';
+export * from './merkle/plan-leaf.js';
+export { merkleRoot } from './merkle/root.js';
+export { hash_bytes, leafHash } from './merkle/tree-hash.js';
+export { EnvelopeError, openEnvelope, signEnvelope, type Envelope } from './certificate/dsse.js';
+export * from './certificate/receipt.js';
+export { ShapeError } from './certificate/shape.js';
+export * from './certificate/signing-key.js';
+export * from './certificate/statement.js';
+export type { Check, Verdict } from './certificate/verdict.js';
+export { verifyDocument } from './certificate/verify-document.js';

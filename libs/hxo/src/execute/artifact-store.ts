@@ -29,4 +29,6 @@ export interface ArtifactStore {
   size(digest: Digest): Promise<number | null>;
   /** Re-reads the blob and compares its hash. */
   verify(digest: Digest): Promise<'ok' | 'missing' | 'corrupt'>;
+  /** Moves a corrupt blob aside, so that the next `put` of its digest stores it anew. */
+  quarantine(digest: Digest): Promise<void>;
 }

@@ -1,0 +1,89 @@
+/** The script of the API's background thread: what reads files or whole plans, so that the event loop never waits for it. */
+import { buffer } from 'node:stream/consumers';
+import { workerData } from 'node:worker_threads';
+import { makeReceipt, readPublicKey, type Digest, type Envelope } from '#truth';
+import {
+  gatherResults,
+  makeSegments,
+  partitioners,
+  sealPlan,
+  type PlanKey,
+  type ReceiptOrder,
+  type SegmentDraft,
+  type StageSpec,
+} from '#hxo';
+import { serveBackground, type Handler } from '#adapters/background';
+import { createArtifactStore, createWorkspace } from '#adapters/files';
+import { openPlanReader } from '#adapters/typeorm';
+
+/** What the thread is started with. */
+export interface BackgroundOptions {
+  readonly db_path: string;
+  readonly artifacts_dir: string;
+  readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+}
+
+/** Segments sent at a time, and characters of shard lines after which fewer are. */
+const part_segments = 8;
+const part_chars = 2_000_000;
+
+const { db_path, artifacts_dir, workspace: workspace_options } = workerData as BackgroundOptions;
+const artifacts = createArtifactStore(artifacts_dir);
+const workspace = createWorkspace(workspace_options);
+const reader = openPlanReader(db_path);
+
+interface PartitionOrder {
+  readonly stage: StageSpec;
+  readonly executor_version: string;
+}
+
+async function partition(
+  { stage, executor_version }: PartitionOrder,
+  emit: Parameters<Handler>[1],
+): Promise<unknown> {
+  const partitioner = partitioners.get(stage.partitioner)!;
+  const { kind, executor, config } = stage;
+  const content = { kind, executor, executor_version, dependency_digests: [] };
+  const segments = makeSegments(partitioner, partitioner.parse(config), content, workspace);
+  let part: SegmentDraft[] = [];
+  for (;;) {
+    const next = await segments.next();
+    if (next.done !== true) part.push(next.value);
+    const chars = part.reduce((sum, segment) => sum + segment.lines.length, 0);
+    if (part.length > 0 && (next.done === true || part.length === part_segments || chars > part_chars)) {
+      await emit(part);
+      part = [];
+    }
+    if (next.done === true) return next.value;
+  }
+}
+
+async function verifyArtifacts(digests: readonly Digest[]): Promise<unknown> {
+  const missing: Digest[] = [];
+  const corrupt: Digest[] = [];
+  for (const digest of digests) {
+    const state = await artifacts.verify(digest);
+    if (state === 'missing') missing.push(digest);
+    if (state !== 'corrupt') continue;
+    await artifacts.quarantine(digest);
+    corrupt.push(digest);
+  }
+  return { missing, corrupt };
+}
+
+async function receipt({ leaf, index, leaves, certificate, public_key }: ReceiptOrder): Promise<unknown> {
+  const hashes = await buffer(await artifacts.open(leaves));
+  const envelope = certificate as unknown as Envelope;
+  return makeReceipt({ leaf, index, leaves: hashes, certificate: envelope }, [readPublicKey(public_key)]);
+}
+
+serveBackground({
+  partition: (order, emit) => partition(order as PartitionOrder, emit),
+  verifyArtifacts: (digests) => verifyArtifacts(digests as readonly Digest[]),
+  gatherResults: (order) => {
+    const { stage_no, ...plan } = order as PlanKey & { readonly stage_no: number };
+    return gatherResults(reader, artifacts, plan, stage_no);
+  },
+  sealPlan: (plan) => sealPlan(reader, artifacts, plan as PlanKey),
+  makeReceipt: (order) => receipt(order as ReceiptOrder),
+});

@@ -1,0 +1,107 @@
+/** The API process: settings, then the store, then the engine, then HTTP; and the same backwards at the end. */
+import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { buildCatalogue, Engine, partitioners } from '#hxo';
+import { findExecutorModules, loadExecutors } from '#executors';
+import { loadSettings, processEnvironment, type Settings } from '#settings';
+import { ThreadBackground } from '#adapters/background';
+import { createArtifactStore } from '#adapters/files';
+import { createThreadTransport } from '#adapters/threads';
+import { SqliteCheckpointStore } from '#adapters/typeorm';
+import { AppModule } from './app.module.js';
+import type { BackgroundOptions } from './background-thread.js';
+import { configureHttp } from './http-server.js';
+import { createLog, type Log } from './log.js';
+
+/** Exit codes: 1 refused to start, 70 the store can no longer be trusted to keep what it acknowledges. */
+const exit_refused = 1;
+const exit_store_failed = 70;
+
+async function main(settings: Settings, log: Log): Promise<void> {
+  for (const warning of settings.warnings) log.warn(warning);
+  const extra_executors = await findExecutorModules(settings.executors, process.cwd());
+  const executors = await loadExecutors(extra_executors);
+  const catalogue = buildCatalogue([...partitioners.values()], executors);
+
+  const store = await SqliteCheckpointStore.open(settings.db_path, (error) => {
+    log.error(
+      'The checkpoint store failed to make a commit durable. HXO ends, and recovers at its next start.',
+      error,
+    );
+    process.exit(exit_store_failed);
+  });
+  const artifacts = createArtifactStore(settings.artifacts_dir);
+  await artifacts.sweep(Date.now());
+  const work = {
+    artifacts_dir: settings.artifacts_dir,
+    workspace: { root: settings.workspace, forbidden: ownFiles(settings) },
+  };
+  const background = new ThreadBackground(new URL('./background-thread.js', import.meta.url), {
+    ...work,
+    db_path: settings.db_path,
+  } satisfies BackgroundOptions);
+  const transport = createThreadTransport({
+    member: new URL('../../worker/src/pool-member.js', import.meta.url),
+    member_options: { ...work, extra_executors },
+    workers: settings.worker_concurrency,
+    env: processEnvironment(),
+    log: (message) => log.warn(message),
+  });
+
+  const ports = { store, artifacts, background, transport, catalogue, log };
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(settings, ports), {
+    bodyParser: false,
+    abortOnError: false,
+    logger: log,
+  });
+  configureHttp(app, settings);
+  const engine = app.get(Engine);
+  await engine.start(settings.enabled);
+  await app.listen(settings.port, settings.host);
+  const url = urlOf(settings.host, (app.getHttpServer().address() as AddressInfo).port);
+  log.info(`HXO is listening on ${url}`, { url, home: settings.home, workspace: settings.workspace });
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
+    await engine.drain(settings.drain_ms);
+    await app.close();
+    await background.close();
+    await store.close();
+    log.info('HXO has stopped. Unfinished plans go on at the next start.');
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void stop('SIGTERM'));
+  process.on('SIGINT', () => void stop('SIGINT'));
+}
+
+/** Files of HXO itself, which no plan may read. */
+function ownFiles(settings: Settings): string[] {
+  const own = [settings.home, settings.db_path, settings.artifacts_dir, settings.signing_key_file];
+  return settings.log_file === null ? own : [...own, dirname(settings.log_file)];
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function refuse(error: unknown, log?: Log): never {
+  const message = error instanceof Error ? error.message : String(error);
+  if (log === undefined) process.stderr.write(`${message}\n`);
+  else log.error(`HXO refuses to start. ${message}`, error);
+  process.exit(exit_refused);
+}
+
+let settings: Settings;
+let log: Log;
+try {
+  settings = loadSettings();
+  log = createLog(settings);
+} catch (error) {
+  refuse(error);
+}
+await main(settings, log).catch((error: unknown) => refuse(error, log));

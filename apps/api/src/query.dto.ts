@@ -1,0 +1,77 @@
+import { IsIn, IsString, Length, Matches, Validate, ValidatorConstraint } from 'class-validator';
+import type { ValidatorConstraintInterface } from 'class-validator';
+import { isTopic, topics } from '#genesis';
+import type { PageQuery, PlanPhase, ShardPhase } from '#hxo';
+import { MayBeAbsent } from './validated.pipe.js';
+
+const plan_phases: { readonly [Phase in PlanPhase]: true } = {
+  created: true,
+  submitted: true,
+  partitioning: true,
+  running: true,
+  aggregating: true,
+  certifying: true,
+  succeeded: true,
+  failed: true,
+  aborted: true,
+};
+
+const shard_phases: { readonly [Phase in ShardPhase]: true } = {
+  pending: true,
+  retrying: true,
+  claimed: true,
+  running: true,
+  done: true,
+  failed: true,
+  skipped: true,
+};
+
+const limit = /^(?:[1-9]\d{0,2}|1000)$/;
+const limit_message = { message: 'must be a whole number from 1 to 1000' };
+
+/** Queries are texts; a parameter that is given twice arrives as a list, and is refused as no text. */
+export class PageQueryDto {
+  @MayBeAbsent() @IsString() @Length(1, 1000) cursor?: string;
+  @MayBeAbsent() @Matches(limit, limit_message) limit?: string;
+}
+
+export class PlansQueryDto extends PageQueryDto {
+  @MayBeAbsent() @IsIn(Object.keys(plan_phases)) phase?: string;
+  @MayBeAbsent() @IsString() @Length(1, 200) name?: string;
+}
+
+export class ShardsQueryDto extends PageQueryDto {
+  @MayBeAbsent() @IsString() @Length(1, 64) stage?: string;
+  @MayBeAbsent() @IsIn(Object.keys(shard_phases)) phase?: string;
+}
+
+/** A topic that never comes would otherwise look like one that has not come yet. */
+@ValidatorConstraint()
+class KnownTopic implements ValidatorConstraintInterface {
+  validate(value: unknown): boolean {
+    if (typeof value !== 'string') return false;
+    const prefix = value.endsWith('*') ? value.slice(0, -1) : null;
+    return prefix === null ? isTopic(value) : Object.keys(topics).some((topic) => topic.startsWith(prefix));
+  }
+
+  defaultMessage(): string {
+    return `must be one of ${Object.keys(topics).join(', ')}, or a beginning of one followed by *`;
+  }
+}
+
+export class EventsQueryDto {
+  @MayBeAbsent() @Validate(KnownTopic) topic?: string;
+  @MayBeAbsent() @IsString() @Length(1, 100) plan_id?: string;
+  @MayBeAbsent()
+  @Matches(/^\d{1,18}$/, { message: 'must be the id of an event, a whole number' })
+  after?: string;
+  @MayBeAbsent() @Matches(limit, limit_message) limit?: string;
+}
+
+/** The limit of a query as the number that it spells. */
+export function withLimit<Q extends { readonly limit?: string }>(
+  query: Q,
+): Omit<Q, 'limit'> & Pick<PageQuery, 'limit'> {
+  const { limit: text, ...rest } = query;
+  return text === undefined ? rest : { ...rest, limit: Number(text) };
+}

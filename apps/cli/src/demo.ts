@@ -1,0 +1,158 @@
+/**
+ * The demo: a real plan from submission to verified certificate and restored files, on this project's own tree, with a
+ * server of its own on a free port and everything it writes in a temporary folder. `--keep` keeps that folder.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readPublicKey, verifyDocument } from '#truth';
+import type { ReportView } from '#hxo';
+import { HxoClient } from './client.js';
+import { compareTrees } from './compare-trees.js';
+import { exit_codes } from './exit-codes.js';
+import { progressDisplay } from './progress.js';
+import { outcomeText, reportText } from './report-text.js';
+import { ServerProcess } from './server-process.js';
+import { unpackStage } from './unpack-stage.js';
+import { watchPlan } from './watch.js';
+
+const project_root = fileURLToPath(new URL('../../../../', import.meta.url));
+const server_main = fileURLToPath(new URL('../../api/src/main.js', import.meta.url));
+/** The whole demo takes seconds; a plan that hangs must not hang the demo. */
+const plan_max_ms = 120_000;
+/** Small chunks, so that a tree of a megabyte or two makes a few dozen shards. */
+const plan = {
+  name: 'hxo_demo',
+  stages: [{ id: 'pack', kind: 'deploy.pack', config: { chunk_size_mb: 0.03 } }],
+};
+
+const keep = process.argv.includes('--keep');
+const folder = await mkdtemp(join(tmpdir(), 'hxo-demo-'));
+const home = join(folder, 'home');
+let server: ServerProcess | undefined;
+let interrupted = false;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    interrupted = true;
+    void cleanUp().then(() => process.exit(exit_codes.interrupted));
+  });
+}
+
+try {
+  await runDemo();
+} catch (error) {
+  if (!interrupted) tellFailure(error);
+  process.exitCode = exit_codes.failed;
+} finally {
+  if (!interrupted) await cleanUp();
+}
+
+async function runDemo(): Promise<void> {
+  step('Start HXO, embedded: no Redis, no database server');
+  server = new ServerProcess(server_main, folder, {
+    HXO_PORT: '0',
+    HXO_HOME: home,
+    HXO_WORKSPACE: project_root,
+    HXO_LOG_FILE: join(folder, 'app.log'),
+  });
+  const url = await server.listening();
+  const client = new HxoClient({ url, authorization: 'Admiral' });
+  say(`listening on ${url}`);
+
+  step(`Pack ${project_root}`);
+  const first = await runPlan(client);
+  say(reportText(first));
+
+  step('Verify the certificate offline, with nothing but the public key');
+  verifyCertificate(first);
+
+  step('Unpack and compare with the source');
+  await unpackAndCompare(client, first);
+
+  step('Submit the same plan again: nothing has changed, so nothing is executed');
+  const second = await runPlan(client);
+  ensure(second.reuse.executed === 0, `${second.reuse.executed} shards were executed again.`);
+  ensure(second.merkle_root === first.merkle_root, `The root changed to ${second.merkle_root}.`);
+  say(`${second.reuse.reused} shards reused, 0 executed, the same root`);
+
+  step('Stop the server');
+  await server.stop();
+  say('stopped');
+  say(`\nplan id:  ${first.plan_id}\nshards:   ${first.total_shards}\nroot:     ${first.merkle_root}`);
+  say('certificate verified; the unpacked tree equals the source');
+}
+
+/** Submits the plan, shows its progress and returns its report. Throws unless it succeeds with a certificate. */
+async function runPlan(client: HxoClient): Promise<ReportView> {
+  const { plan_id } = await client.createAndSubmit(JSON.stringify(plan));
+  const limit = AbortSignal.timeout(plan_max_ms);
+  const signal = server === undefined ? limit : AbortSignal.any([server.gone, limit]);
+  const status = await watchPlan(client, plan_id, {
+    display: progressDisplay(process.stdout),
+    note: say,
+    signal,
+  });
+  const report = await client.report(plan_id);
+  ensure(status.phase === 'succeeded', `${outcomeText(status)}\n${reportText(report)}`);
+  ensure(
+    report.truth_certified && report.total_shards > 0,
+    `There is no certificate.\n${reportText(report)}`,
+  );
+  return report;
+}
+
+function verifyCertificate(report: ReportView): void {
+  const key = readPublicKey(readFileSync(join(home, 'keys', 'signing.pem.pub'), 'utf8'));
+  for (const document of [report, report.certificate]) {
+    const verdict = verifyDocument(JSON.stringify(document), [key]);
+    const failed = verdict.checks
+      .filter((check) => !check.ok)
+      .map((check) => `${check.name}: ${check.detail}`);
+    ensure(verdict.ok && verdict.root === report.merkle_root, `It does not verify. ${failed.join(' ')}`);
+  }
+  say('certificate verified');
+}
+
+async function unpackAndCompare(client: HxoClient, report: ReportView): Promise<void> {
+  const restored = join(folder, 'restored');
+  const { files, bytes } = await unpackStage(client, report.plan_id, 'pack', restored);
+  const differences = await compareTrees(project_root, restored, {
+    patterns: ['.git', '.env*'],
+    gitignore: join(project_root, '.gitignore'),
+  });
+  ensure(
+    differences === '',
+    `The unpacked tree differs from the source. Packs hold regular files only: empty folders and links show up here, ` +
+      `and so does whatever changed meanwhile.\n${differences}`,
+  );
+  say(`${files} files, ${bytes} bytes: the unpacked tree equals the source (diff -r is empty)`);
+}
+
+function tellFailure(error: unknown): void {
+  // What was waited for was given up because of something: that is the news.
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  say(`\nThe demo failed: ${cause instanceof Error ? cause.message : String(cause)}`);
+  if (server !== undefined) say(`\nThe server's last log lines:\n${server.logTail()}`);
+}
+
+/** Leaves nothing running and, unless asked to, nothing on disk. */
+async function cleanUp(): Promise<void> {
+  server?.kill();
+  if (keep) say(`\nKept: ${folder}`);
+  else await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+function ensure(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise);
+}
+
+function step(title: string): void {
+  say(`\n== ${title}`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

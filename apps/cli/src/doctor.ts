@@ -1,0 +1,147 @@
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Command } from 'commander';
+import { loadSettings, SettingsError, type Settings } from '#settings';
+import { CommandError, exit_codes } from './exit-codes.js';
+import { answer, openSession, type GlobalOptions } from './session.js';
+
+interface Check {
+  readonly name: string;
+  readonly result: 'ok' | 'warning' | 'failed';
+  /** What was found and, unless it is fine, the way out. */
+  readonly detail: string;
+}
+
+const node_minimum = [20, 19] as const;
+const disk_failed_below_bytes = 100 * 1024 ** 2;
+const disk_warning_below_bytes = 1024 ** 3;
+
+/** `hxo doctor`: looks at this machine and at the server, and says what to do about what it finds. */
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('check settings, folders and the server, and say what to do')
+    .action(async (_options: object, command: Command) => {
+      const checks = [nodeCheck(process.versions.node), ...settingsChecks(), await serverCheck(command)];
+      const { json = false } = command.optsWithGlobals<GlobalOptions>();
+      answer({ json }, { ok: !checks.some(isFailed), checks }, () =>
+        checks.map((check) => `${check.result.padEnd(7)}  ${check.name}: ${check.detail}`).join('\n'),
+      );
+      if (checks.some(isFailed)) process.exitCode = exit_codes.failed;
+    });
+}
+
+function isFailed(check: Check): boolean {
+  return check.result === 'failed';
+}
+
+function nodeCheck(version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const fits = major > node_minimum[0] || (major === node_minimum[0] && minor >= node_minimum[1]);
+  return fits
+    ? { name: 'node', result: 'ok', detail: `version ${version}` }
+    : {
+        name: 'node',
+        result: 'failed',
+        detail: `version ${version} is too old; install Node ${node_minimum.join('.')} or later`,
+      };
+}
+
+function settingsChecks(): Check[] {
+  let settings: Settings;
+  try {
+    settings = loadSettings();
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    return error.problems.map(({ variable, value, allowed }) => ({
+      name: 'settings',
+      result: 'failed',
+      detail: `${variable}${value === null ? '' : `=${value}`}: ${allowed}`,
+    }));
+  }
+  return [
+    { name: 'settings', result: 'ok', detail: 'all valid' },
+    ...settings.warnings.map((detail): Check => ({ name: 'settings', result: 'warning', detail })),
+    tokenCheck(settings),
+    workspaceCheck(settings.workspace),
+    writableCheck(settings.home),
+    diskCheck(settings.home),
+  ];
+}
+
+function tokenCheck({ tokens, host }: Settings): Check {
+  const roles = Object.keys(tokens);
+  return {
+    name: 'tokens',
+    result: 'ok',
+    detail:
+      roles.length > 0
+        ? `set for ${roles.join(' and ')}`
+        : `none: anybody on this machine may act as Admiral; the server listens on ${host}, reachable from nowhere else`,
+  };
+}
+
+function workspaceCheck(workspace: string): Check {
+  const isFolder = statSync(workspace, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return isFolder
+    ? { name: 'workspace', result: 'ok', detail: workspace }
+    : {
+        name: 'workspace',
+        result: 'failed',
+        detail: `${workspace} is no folder; set HXO_WORKSPACE to the tree to work on`,
+      };
+}
+
+function writableCheck(home: string): Check {
+  const folder = nearestExisting(home);
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return { name: 'home', result: 'ok', detail: existsSync(home) ? home : `${home} (made at first start)` };
+  } catch {
+    const user = process.getuid?.() ?? 'this user';
+    return {
+      name: 'home',
+      result: 'failed',
+      detail: `${folder} is not writable for user ${user}; give it away with chown, or set HXO_HOME`,
+    };
+  }
+}
+
+function diskCheck(home: string): Check {
+  const { bavail, bsize } = statfsSync(nearestExisting(home));
+  const free_bytes = bavail * bsize;
+  const free = `${(free_bytes / 1024 ** 3).toFixed(1)} GiB free`;
+  if (free_bytes < disk_failed_below_bytes) {
+    return {
+      name: 'disk',
+      result: 'failed',
+      detail: `${free}: nothing can be stored; free space or move HXO_HOME`,
+    };
+  }
+  if (free_bytes < disk_warning_below_bytes) {
+    return {
+      name: 'disk',
+      result: 'warning',
+      detail: `${free}: large plans may fill it; free space or move HXO_HOME`,
+    };
+  }
+  return { name: 'disk', result: 'ok', detail: free };
+}
+
+async function serverCheck(command: Command): Promise<Check> {
+  try {
+    const { client } = openSession(command);
+    const { ready, detail } = await client.readiness();
+    return ready
+      ? { name: 'server', result: 'ok', detail: `${client.url} is ready` }
+      : { name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` };
+  } catch (error) {
+    if (!(error instanceof CommandError || error instanceof SettingsError)) throw error;
+    return { name: 'server', result: 'failed', detail: error.message };
+  }
+}
+
+/** The folder itself, or the nearest one above it that is there. */
+function nearestExisting(folder: string): string {
+  return existsSync(folder) || dirname(folder) === folder ? folder : nearestExisting(dirname(folder));
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander';
+import { SettingsError } from '#settings';
+import { addDoctorCommand } from './doctor.js';
+import { addEventCommand } from './event-command.js';
+import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-codes.js';
+import { addPlanCommands } from './plan-commands.js';
+import { addProofCommands } from './proof-commands.js';
+import { printable } from './session.js';
+
+/** The release as people write it; npm's form of it has a dash more. */
+const version = '1.9.6n';
+
+const examples = `
+Examples:
+  hxo submit plan.yaml --watch          submit a plan and follow it to its end
+  hxo report <plan_id>                  what it came to
+  hxo report <plan_id> --json > r.json
+  hxo verify r.json --key .hxo/keys/signing.pem.pub
+  hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
+  hxo events --topic "hxo.shard.*" --follow
+  hxo doctor                            when something is wrong
+
+${exit_code_help}`;
+
+const program = new Command('hxo')
+  .description('HXO, the Hypshard-X Orchestrator: plans that run to a signed certificate.')
+  .version(version)
+  .option('--url <url>', 'server to speak to (default: HXO_URL, else http://127.0.0.1:<HXO_PORT>)')
+  .addOption(
+    new Option(
+      '--role <role>',
+      'role to act in on a loopback server without tokens (default: admiral)',
+    ).choices(['admiral', 'captain', 'none']),
+  )
+  .addOption(new Option('--token <token>', 'token of your role (default: HXO_TOKEN)').conflicts('role'))
+  .option('--json', 'machine output on stdout: one JSON value, or JSON lines where output goes on')
+  .addHelpText('after', examples)
+  .showHelpAfterError('(hxo --help shows what there is)')
+  .exitOverride();
+addPlanCommands(program);
+addEventCommand(program);
+addProofCommands(program);
+addDoctorCommand(program);
+
+// A reader such as `head` that has seen enough is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exit_codes.ok);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Says on stderr what went wrong and returns the exit code. */
+function report(error: unknown): number {
+  // Commander has printed its message already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exit_codes.ok : exit_codes.usage;
+  const told = error instanceof SettingsError ? new UsageError(error.message) : error;
+  if (!(told instanceof CommandError)) throw error;
+  const { code, message, errors, exit_code } = told;
+  const text = [`hxo: ${code}: ${message}`, ...errors.map((each) => `  ${each.field}: ${each.message}`)].join(
+    '\n',
+  );
+  process.stderr.write(
+    program.opts<{ json?: boolean }>().json
+      ? `${JSON.stringify({ code, detail: message, errors, exit_code })}\n`
+      : `${printable(text)}\n`,
+  );
+  return exit_code;
+}

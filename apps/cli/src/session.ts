@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import { isLoopbackHost, loadClientSettings } from '#settings';
+import { HxoClient } from './client.js';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly url?: string;
+  readonly role?: 'admiral' | 'captain' | 'none';
+  readonly token?: string;
+  readonly json?: boolean;
+}
+
+/** What a command works with: a server to ask and a place to answer. */
+export interface Session {
+  readonly client: HxoClient;
+  readonly json: boolean;
+}
+
+/** Opens a session for a command, from its options and the environment. Throws SettingsError. */
+export function openSession(command: Command): Session {
+  const { url: givenUrl, token: givenToken, role, json = false } = command.optsWithGlobals<GlobalOptions>();
+  const { url, token } = loadClientSettings({
+    ...(givenUrl !== undefined && { HXO_URL: givenUrl }),
+    ...(givenToken !== undefined && { HXO_TOKEN: givenToken }),
+  });
+  // A role named on the command line is meant: a token that lies in the environment must not speak over it.
+  const spoken = role === undefined ? token : undefined;
+  return { client: new HxoClient({ url, authorization: authorizationFor(url, spoken, role) }), json };
+}
+
+/** Bare role headers are the form of development: servers take them on loopback only, so they go nowhere else unasked. */
+function authorizationFor(url: string, token?: string, role?: GlobalOptions['role']): string | undefined {
+  if (token !== undefined) return `Bearer ${token}`;
+  const local = isLoopbackHost(new URL(url).hostname.replace(/^\[(.*)\]$/, '$1'));
+  switch (role ?? (local ? 'admiral' : 'none')) {
+    case 'admiral':
+      return 'Admiral';
+    case 'captain':
+      return 'Captain';
+    case 'none':
+      return undefined;
+  }
+}
+
+/** Prints a command's answer on stdout: the value as one line of JSON under `--json`, else text for people. */
+export function answer(session: Pick<Session, 'json'>, value: unknown, text: () => string): void {
+  process.stdout.write((session.json ? JSON.stringify(value) : printable(text())) + '\n');
+}
+
+/** Text without control characters but line breaks and tabs: names and messages from a server must not drive a terminal. */
+export function printable(text: string): string {
+  return text.replace(/(?![\n\t])\p{Cc}/gu, '\u{fffd}');
+}

@@ -1,0 +1,3 @@
+export { ThreadBackground } from './thread-background.js';
+export { serveBackground } from './serve.js';
+export type { Handler } from './protocol.js';

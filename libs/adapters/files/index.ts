@@ -1,0 +1,2 @@
+export { createWorkspace, type WorkspaceOptions } from './workspace.js';
+export { createArtifactStore, type FileArtifactStore } from './artifact-store.js';

@@ -1,0 +1,183 @@
+import type { Bundle, Transport, TransportSink } from '#hxo/execute';
+import { startProcess, startThread, type MemberOptions } from './member.js';
+import { Seat, type SeatHost } from './seat.js';
+
+const watch_ms = 50;
+const heartbeat_ms = 10_000;
+/** All of the program's environment that a member sees: enough to run, and the databases that executors work on. */
+const member_variables = /^(PATH|NODE_.*|TZ|LANG|HXO_TARGET_.*)$/;
+
+export interface ThreadTransportOptions {
+  /** The script that each thread and process runs: it calls `serveMember`. */
+  readonly member: URL;
+  /** Passed to the script; anything that structured clone takes. */
+  readonly member_options: unknown;
+  /** Bundles executed at once, threads and processes together. */
+  readonly workers: number;
+  /** The program's environment; members get only what they need of it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Limit of one member's JavaScript heap, in MiB. Left out: Node's own. */
+  readonly max_old_space_mb?: number;
+  /** A member without work ends after so long; 30 s when left out. */
+  readonly idle_ms?: number;
+  /** Takes what executors log, and why members crash. */
+  readonly log: (message: string) => void;
+}
+
+/**
+ * The transport of the embedded mode: a pool of worker threads, and of processes for executors that ask for them, in
+ * this very program. Members start when there is work for them. Nothing outlives the program, whatever ends it.
+ */
+export function createThreadTransport(options: ThreadTransportOptions): Transport {
+  return new ThreadTransport(options);
+}
+
+class ThreadTransport implements Transport {
+  readonly durable = false;
+  #seats: { readonly thread: readonly Seat[]; readonly process: readonly Seat[] } = {
+    thread: [],
+    process: [],
+  };
+  #sink: TransportSink | undefined;
+  #queue: Bundle[] = [];
+  #stopping = false;
+  #watch_timer: NodeJS.Timeout | undefined;
+  #heartbeat_timer: NodeJS.Timeout | undefined;
+  #emptied: (() => void) | undefined;
+
+  constructor(private readonly options: ThreadTransportOptions) {}
+
+  slots(): number {
+    return this.options.workers;
+  }
+
+  async start(sink: TransportSink): Promise<void> {
+    this.#sink = sink;
+    const {
+      member: script,
+      member_options,
+      workers,
+      env,
+      max_old_space_mb,
+      idle_ms = 30_000,
+      log,
+    } = this.options;
+    const options: MemberOptions = { script, member_options, env: memberEnvironment(env), max_old_space_mb };
+    const seats = (kind: string, startMember: SeatHost['startMember']): Seat[] => {
+      const host: SeatHost = {
+        sink,
+        idle_ms,
+        startMember,
+        takeBack: (bundles) => this.#takeBack(bundles),
+        changed: () => this.#changed(),
+        log,
+      };
+      return Array.from({ length: workers }, (_, i) => new Seat(`${kind}-${i + 1}`, host));
+    };
+    this.#seats = {
+      thread: seats('thread', (listener) => startThread(options, listener)),
+      process: seats('process', (listener) => startProcess(options, listener)),
+    };
+    this.#heartbeat_timer = setInterval(() => this.#heartbeat(), heartbeat_ms);
+  }
+
+  async dispatch(bundle: Bundle): Promise<void> {
+    if (this.#sink === undefined || this.#stopping)
+      throw new Error('The transport is stopped: it takes no bundle.');
+    this.#queue.push(bundle);
+    this.#feed();
+  }
+
+  async cancel(plan_id: string): Promise<void> {
+    const dropped = this.#queue.filter((bundle) => bundle.plan_id === plan_id);
+    this.#queue = this.#queue.filter((bundle) => bundle.plan_id !== plan_id);
+    this.#lose(dropped, 'aborted');
+    const now = performance.now();
+    for (const seat of this.#allSeats()) seat.cancel(plan_id, now);
+  }
+
+  async stop(grace_ms: number): Promise<void> {
+    this.#stopping = true;
+    this.#lose(this.#queue.splice(0), 'stopping');
+    for (const seat of this.#allSeats()) seat.drain();
+    await this.#idleWithin(grace_ms);
+    await Promise.all(this.#allSeats().map((seat) => seat.stop()));
+    clearInterval(this.#heartbeat_timer);
+    clearInterval(this.#watch_timer);
+  }
+
+  #allSeats(): Seat[] {
+    return [...this.#seats.thread, ...this.#seats.process];
+  }
+
+  /** Hands out bundles strictly in their order, so that neither kind of executor starves the other. */
+  #feed(): void {
+    for (let bundle = this.#queue[0]; bundle !== undefined; bundle = this.#queue[0]) {
+      const seat = this.#seatFor(bundle);
+      if (seat === undefined) break;
+      this.#queue.shift();
+      seat.take(bundle);
+    }
+    if (this.#busySeats() > 0) this.#watch_timer ??= setInterval(() => this.#watch(), watch_ms);
+  }
+
+  /** An empty seat while workers are free, else one where the bundle can wait for its turn. */
+  #seatFor(bundle: Bundle): Seat | undefined {
+    const open = this.#seats[bundle.isolation].filter((seat) => seat.open);
+    const empty = this.#busySeats() < this.options.workers ? open.find((seat) => !seat.busy) : undefined;
+    return empty ?? open.find((seat) => seat.busy);
+  }
+
+  #busySeats(): number {
+    return this.#allSeats().filter((seat) => seat.busy).length;
+  }
+
+  #changed(): void {
+    this.#feed();
+    if (this.#busySeats() === 0) this.#emptied?.();
+  }
+
+  #takeBack(bundles: readonly Bundle[]): void {
+    if (this.#stopping) this.#lose(bundles, 'stopping');
+    else this.#queue.unshift(...bundles);
+  }
+
+  #lose(bundles: readonly Bundle[], reason: string): void {
+    for (const { plan_id, bundle, attempt } of bundles)
+      this.#sink?.lost({ plan_id, bundle, attempt, reason });
+  }
+
+  #watch(): void {
+    const now = performance.now();
+    for (const seat of this.#allSeats()) seat.watch(now);
+    if (this.#busySeats() > 0) return;
+    clearInterval(this.#watch_timer);
+    this.#watch_timer = undefined;
+  }
+
+  #heartbeat(): void {
+    for (const { plan_id, bundle, attempt } of this.#queue)
+      this.#sink?.heartbeat({ plan_id, bundle, attempt });
+    for (const seat of this.#allSeats()) seat.heartbeat();
+  }
+
+  /** Resolves when no seat is busy, or the grace is over. */
+  async #idleWithin(grace_ms: number): Promise<void> {
+    if (this.#busySeats() === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, grace_ms);
+      this.#emptied = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function memberEnvironment(env: ThreadTransportOptions['env']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && member_variables.test(entry[0]),
+    ),
+  );
+}

@@ -1,0 +1,291 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
+import {
+  And,
+  DataSource,
+  Equal,
+  LessThan,
+  Like,
+  MoreThan,
+  Not,
+  type FindOperator,
+  type FindOptionsWhere,
+} from 'typeorm';
+import type { Json } from '#truth';
+import {
+  utcSeconds,
+  type AuditView,
+  type BundleRow,
+  type CheckpointStore,
+  type FailureRow,
+  type PlanRow,
+  type ResultRow,
+  type ReusableResult,
+  type Segment,
+  type StoredEvent,
+  type Transaction,
+} from '#hxo';
+import {
+  AuditEntity,
+  EventEntity,
+  PlanEntity,
+  entities,
+  type BundleEntity,
+  type ResultEntity,
+  type SegmentEntity,
+} from './entities.js';
+import { FifoWriter } from './fifo-writer.js';
+import { InitialSchema1763900000000 } from './initial-schema.migration.js';
+import { bundleRow, planRow, resultRow, segmentRow } from './rows.js';
+import { SqlitePlanReader } from './sqlite-reader.js';
+import { SqliteTransaction } from './sqlite-transaction.js';
+
+/** Thrown when another HXO process leads the same store. */
+export class StoreInUse extends Error {
+  override readonly name = 'StoreInUse';
+}
+
+/** The checkpoint store in one SQLite file: entities and migrations by TypeORM, hot paths as prepared statements. */
+export class SqliteCheckpointStore extends SqlitePlanReader implements CheckpointStore {
+  private readonly tx: SqliteTransaction;
+
+  private constructor(
+    private readonly source: DataSource,
+    db: Database.Database,
+    private readonly writer: FifoWriter,
+    private readonly lock: Database.Database,
+  ) {
+    super(db);
+    this.tx = new SqliteTransaction(db);
+  }
+
+  /**
+   * Opens the store, takes the leadership of it, and brings the schema up to date.
+   * Throws {@link StoreInUse} when another process leads it, and an Error when the file is damaged.
+   *
+   * @param fatal called when durability is in doubt: the process must end
+   */
+  static async open(path: string, fatal: (error: Error) => void): Promise<SqliteCheckpointStore> {
+    mkdirSync(dirname(path), { recursive: true });
+    const lock = lead(`${path}.lock`);
+    const source = new DataSource({
+      type: 'better-sqlite3',
+      database: path,
+      entities,
+      migrations: [InitialSchema1763900000000],
+      migrationsRun: true,
+      prepareDatabase: (db: Database.Database) => secure(db),
+    });
+    await source.initialize();
+    const db = (source.driver as unknown as { readonly databaseConnection: Database.Database })
+      .databaseConnection;
+    const damage = db.pragma('quick_check(1)', { simple: true });
+    if (damage !== 'ok') {
+      throw new Error(
+        `The checkpoint store ${path} is damaged: ${String(damage)}. Restore it from a backup.`,
+      );
+    }
+    return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
+  }
+
+  write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T> {
+    return this.writer.run(() => work(this.tx), patience);
+  }
+
+  unfinishedPlans(): PlanRow[] {
+    const rows = this.sql(
+      `SELECT * FROM plan WHERE phase NOT IN ('created', 'succeeded', 'failed', 'aborted') ORDER BY plan_no`,
+    ).all();
+    return (rows as PlanEntity[]).map(planRow);
+  }
+
+  segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[] {
+    const find = this.sql(
+      `SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal <= ? ORDER BY first_ordinal DESC LIMIT 1`,
+    );
+    const segments: Segment[] = [];
+    for (const ordinal of ordinals) {
+      const last = segments.at(-1);
+      if (last !== undefined && ordinal < last.first_ordinal + last.count) continue;
+      segments.push(segmentRow(find.get(plan_no, stage_no, ordinal) as SegmentEntity));
+    }
+    return segments;
+  }
+
+  result(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
+    const row = this.sql(
+      'SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal = ?',
+    ).get(plan_no, revision, stage_no, ordinal) as ResultEntity | undefined;
+    return row === undefined ? null : resultRow(row);
+  }
+
+  *resultMarks(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+  ): IterableIterator<{ readonly ordinal: number; readonly status: 'done' | 'failed' }> {
+    const page = this.sql(
+      `SELECT ordinal, status FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ?
+       ORDER BY ordinal LIMIT 10000`,
+    );
+    for (let from = 0; ;) {
+      const rows = page.all(plan_no, revision, stage_no, from) as {
+        ordinal: number;
+        status: 'done' | 'failed';
+      }[];
+      yield* rows;
+      if (rows.length < 10_000) return;
+      from = rows.at(-1)!.ordinal + 1;
+    }
+  }
+
+  *bundles(plan_no: number): IterableIterator<BundleRow> {
+    const page = this.sql('SELECT * FROM bundle WHERE plan_no = ? AND bundle > ? ORDER BY bundle LIMIT 1000');
+    for (let after = 0; ;) {
+      const rows = page.all(plan_no, after) as BundleEntity[];
+      for (const row of rows) yield bundleRow(row);
+      if (rows.length < 1000) return;
+      after = rows.at(-1)!.bundle;
+    }
+  }
+
+  failures(plan_no: number, stage_no: number): FailureRow[] {
+    return this.sql('SELECT * FROM failure WHERE plan_no = ? AND stage_no = ? ORDER BY ordinal, attempt').all(
+      plan_no,
+      stage_no,
+    ) as FailureRow[];
+  }
+
+  failuresOf(plan_no: number, stage_no: number, ordinal: number): FailureRow[] {
+    return this.sql(
+      'SELECT * FROM failure WHERE plan_no = ? AND stage_no = ? AND ordinal = ? ORDER BY attempt',
+    ).all(plan_no, stage_no, ordinal) as FailureRow[];
+  }
+
+  reusable(cas: Uint8Array): ReusableResult | null {
+    const row = this.sql(
+      `SELECT result.* FROM reuse
+       JOIN certificate USING (plan_no, revision)
+       JOIN result USING (plan_no, revision, stage_no, ordinal)
+       WHERE reuse.cas = ? AND result.status = 'done'`,
+    ).get(cas) as ResultEntity | undefined;
+    if (row === undefined) return null;
+    return { ...resultRow(row), source_plan_no: row.source_plan_no ?? row.plan_no };
+  }
+
+  anyReusable(): boolean {
+    return this.sql('SELECT 1 FROM reuse LIMIT 1').get() !== undefined;
+  }
+
+  earlierStage(plan_name: string, stage_id: string): { readonly executor_version: string } | null {
+    const rows = this.sql(
+      `SELECT plan.* FROM plan JOIN certificate USING (plan_no, revision) WHERE name = ? ORDER BY plan_no DESC LIMIT 20`,
+    ).all(plan_name) as PlanEntity[];
+    for (const plan of rows.map(planRow)) {
+      const stage_no = plan.spec.stages.findIndex((stage) => stage.id === stage_id);
+      if (stage_no !== -1) return this.stages(plan.plan_no)[stage_no]!;
+    }
+    return null;
+  }
+
+  failedResults(
+    plan_no: number,
+    revision: number,
+    limit: number,
+  ): { readonly stage_no: number; readonly result: ResultRow }[] {
+    const rows = this.sql(
+      `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND status = 'failed' ORDER BY stage_no, ordinal LIMIT ?`,
+    ).all(plan_no, revision, limit) as ResultEntity[];
+    return rows.map((row) => ({ stage_no: row.stage_no, result: resultRow(row) }));
+  }
+
+  async plans(query: Parameters<CheckpointStore['plans']>[0]): Promise<PlanRow[]> {
+    const where: FindOptionsWhere<PlanEntity> = {};
+    if (query.before_no !== null) where.plan_no = LessThan(query.before_no);
+    if (query.phase !== undefined) where.phase = query.phase;
+    if (query.name !== undefined) where.name = query.name;
+    const plans = this.source.getRepository(PlanEntity);
+    return (await plans.find({ where, order: { plan_no: 'DESC' }, take: query.limit })).map(planRow);
+  }
+
+  async audit(query: { readonly after: number; readonly limit: number }): Promise<AuditView[]> {
+    const rows = await this.source
+      .getRepository(AuditEntity)
+      .find({ where: { seq: MoreThan(query.after) }, order: { seq: 'ASC' }, take: query.limit });
+    return rows.map((row) => ({
+      seq: row.seq,
+      time: utcSeconds(row.time),
+      actor: row.actor,
+      action: row.action,
+      outcome: row.outcome as AuditView['outcome'],
+      plan_id: row.plan_id,
+      data: JSON.parse(row.data) as Json,
+    }));
+  }
+
+  async events(query: Parameters<CheckpointStore['events']>[0]): Promise<StoredEvent[]> {
+    const where: FindOptionsWhere<EventEntity> = { id: MoreThan(query.after) };
+    const topic = query.topic === undefined ? [] : [topicOperator(query.topic)];
+    const without = query.without === undefined ? [] : [Not(query.without)];
+    if (topic.length + without.length > 0) where.topic = And(...topic, ...without);
+    if (query.plan_id !== undefined) where.plan_id = query.plan_id;
+    const rows = await this.source
+      .getRepository(EventEntity)
+      .find({ where, order: { id: 'ASC' }, take: query.limit });
+    return rows.map((row) => ({ ...row, data: JSON.parse(row.data) as StoredEvent['data'] }));
+  }
+
+  problems(): readonly string[] {
+    const trouble = this.writer.trouble();
+    return trouble === null ? [] : [trouble];
+  }
+
+  async close(): Promise<void> {
+    await this.writer.close();
+    await this.source.destroy();
+    this.lock.close();
+  }
+}
+
+/**
+ * Durability of the connection. better-sqlite3 falls back to synchronous=NORMAL after the first write in WAL mode unless
+ * it is set explicitly, so it is set, and read back. `busy_timeout` blocks the event loop: it stays short, the writer
+ * waits on its own.
+ */
+function secure(db: Database.Database): void {
+  db.pragma('journal_mode = WAL');
+  db.pragma('synchronous = FULL');
+  db.pragma('busy_timeout = 50');
+  const mode = db.pragma('journal_mode', { simple: true });
+  const synchronous = db.pragma('synchronous', { simple: true });
+  if (mode !== 'wal' || synchronous !== 2) {
+    throw new Error(
+      `The checkpoint store needs WAL and synchronous=FULL, got ${String(mode)} and ${String(synchronous)}.`,
+    );
+  }
+}
+
+/**
+ * Leadership by a lock that the operating system releases when the process dies, however it dies: an exclusive SQLite
+ * transaction on a file of its own, held open for as long as the store is.
+ */
+function lead(path: string): Database.Database {
+  const lock = new Database(path);
+  lock.pragma('busy_timeout = 0');
+  try {
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock.close();
+    if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
+    throw new StoreInUse(
+      'Another HXO process leads this checkpoint store. Stop it first, or give this one its own HXO_HOME or HXO_DB_PATH.',
+    );
+  }
+}
+
+/** A topic as asked for: exact, or a prefix ending in `*`. LIKE's own wildcards stand in no topic: they are left out. */
+function topicOperator(topic: string): FindOperator<string> {
+  return topic.endsWith('*') ? Like(`${topic.slice(0, -1).replace(/[\\%_]/g, '')}%`) : Equal(topic);
+}

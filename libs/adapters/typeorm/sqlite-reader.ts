@@ -1,0 +1,86 @@
+import Database from 'better-sqlite3';
+import type { CertificateRow, PlanReader, PlanRow, ResultRow, Segment, StageRow } from '#hxo';
+import type { CertificateEntity, PlanEntity, ResultEntity, SegmentEntity, StageEntity } from './entities.js';
+import { certificateRow, planRow, resultRow, segmentRow, stageRow } from './rows.js';
+
+/** Rows read at a time by the iterators: a statement is never left open between two turns of a consumer. */
+const page_rows = 1_000;
+
+/** Reads plans over one connection: the store's own, or a read-only one of a thread or of `hxo verify --store`. */
+export class SqlitePlanReader implements PlanReader {
+  private readonly statements = new Map<string, Database.Statement>();
+
+  constructor(protected readonly db: Database.Database) {}
+
+  planById(plan_id: string): PlanRow | null {
+    const row = this.sql('SELECT * FROM plan WHERE plan_id = ?').get(plan_id) as PlanEntity | undefined;
+    return row === undefined ? null : planRow(row);
+  }
+
+  planByNo(plan_no: number): PlanRow | null {
+    const row = this.sql('SELECT * FROM plan WHERE plan_no = ?').get(plan_no) as PlanEntity | undefined;
+    return row === undefined ? null : planRow(row);
+  }
+
+  stages(plan_no: number): StageRow[] {
+    const rows = this.sql('SELECT * FROM stage WHERE plan_no = ? ORDER BY stage_no').all(plan_no);
+    return (rows as StageEntity[]).map(stageRow);
+  }
+
+  *segments(plan_no: number, stage_no: number): IterableIterator<Segment> {
+    const page = this.sql(
+      'SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ? ORDER BY first_ordinal LIMIT 16',
+    );
+    for (let from = 0; ;) {
+      const rows = page.all(plan_no, stage_no, from) as SegmentEntity[];
+      if (rows.length === 0) return;
+      yield* rows.map(segmentRow);
+      from = rows.at(-1)!.first_ordinal + 1;
+    }
+  }
+
+  *results(plan_no: number, revision: number, stage_no: number): IterableIterator<ResultRow> {
+    const page = this.sql(
+      `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ?
+       ORDER BY ordinal LIMIT ${page_rows}`,
+    );
+    for (let from = 0; ;) {
+      const rows = page.all(plan_no, revision, stage_no, from) as ResultEntity[];
+      for (const row of rows) yield resultRow(row);
+      if (rows.length < page_rows) return;
+      from = rows.at(-1)!.ordinal + 1;
+    }
+  }
+
+  certificate(plan_no: number, revision: number): CertificateRow | null {
+    const row = this.sql('SELECT * FROM certificate WHERE plan_no = ? AND revision = ?').get(
+      plan_no,
+      revision,
+    );
+    return row === undefined ? null : certificateRow(row as CertificateEntity);
+  }
+
+  certifiedPlans(): PlanRow[] {
+    const rows = this.sql(
+      'SELECT plan.* FROM plan JOIN certificate USING (plan_no, revision) ORDER BY plan_no',
+    ).all();
+    return (rows as PlanEntity[]).map(planRow);
+  }
+
+  /** A prepared statement, kept for the next call. */
+  protected sql(text: string): Database.Statement {
+    let statement = this.statements.get(text);
+    if (statement === undefined) {
+      statement = this.db.prepare(text);
+      this.statements.set(text, statement);
+    }
+    return statement;
+  }
+}
+
+/** Opens a store for reading only. Throws when the file is missing or is not a database. */
+export function openPlanReader(path: string): SqlitePlanReader & { close(): void } {
+  const db = new Database(path, { readonly: true, fileMustExist: true });
+  db.pragma('busy_timeout = 5000'); // Never on the API's event loop: only threads and command-line tools read this way.
+  return Object.assign(new SqlitePlanReader(db), { close: () => void db.close() });
+}

@@ -1,0 +1,281 @@
+import type { Database, Statement } from 'better-sqlite3';
+import { canonicalJson, digestBytes, parseDigest, type Digest } from '#truth';
+import {
+  assertPlanTransition,
+  assertStageTransition,
+  printRanges,
+  type AuditView,
+  type BundleRow,
+  type CertificateRow,
+  type FailureRow,
+  type NewEvent,
+  type PlanId,
+  type PlanPhase,
+  type PlanRow,
+  type ResultRow,
+  type Segment,
+  type StagePhase,
+  type StageRow,
+  type StoredEvent,
+  type Transaction,
+} from '#hxo';
+import type { ResultEntity } from './entities.js';
+import { resultParameters, resultRow } from './rows.js';
+
+/** The writes of one transaction, as prepared statements on the one writing connection. Called only by the FIFO writer. */
+export class SqliteTransaction implements Transaction {
+  private readonly statements = new Map<string, Statement>();
+
+  constructor(private readonly db: Database) {}
+
+  insertPlan(plan: Omit<PlanRow, 'plan_no'>, executor_versions: readonly string[]): number {
+    const { lastInsertRowid } = this.sql(
+      `INSERT INTO plan (plan_id, name, spec, spec_digest, revision, phase, submitted_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    ).run(
+      plan.plan_id,
+      plan.spec.name,
+      canonicalJson(plan.spec),
+      digestBytes(plan.spec_digest),
+      plan.revision,
+      plan.phase,
+      plan.submitted_at,
+    );
+    const plan_no = Number(lastInsertRowid);
+    executor_versions.forEach((version, stage_no) => {
+      this.sql(
+        `INSERT INTO stage (plan_no, stage_no, phase, executor_version) VALUES (?, ?, 'waiting', ?)`,
+      ).run(plan_no, stage_no, version);
+    });
+    return plan_no;
+  }
+
+  planPhase(plan_no: number): PlanPhase {
+    return this.sql('SELECT phase FROM plan WHERE plan_no = ?').pluck().get(plan_no) as PlanPhase;
+  }
+
+  updatePlan(
+    plan_no: number,
+    change: Partial<Pick<PlanRow, 'phase' | 'started_at' | 'finished_at' | 'error' | 'root'>>,
+  ): void {
+    if (change.phase !== undefined) assertPlanTransition(this.planPhase(plan_no), change.phase);
+    const { error, root, ...plain } = change;
+    const columns: Record<string, unknown> = { ...plain };
+    if (error !== undefined)
+      Object.assign(columns, { error_code: error?.code ?? null, error_detail: error?.detail ?? null });
+    if (root !== undefined) columns.root = root === null ? null : digestBytes(root);
+    this.update('plan', columns, { plan_no });
+  }
+
+  updateStage(
+    plan_no: number,
+    stage_no: number,
+    change: Partial<Omit<StageRow, 'plan_no' | 'stage_no'>>,
+  ): void {
+    if (change.phase !== undefined) {
+      const from = this.sql('SELECT phase FROM stage WHERE plan_no = ? AND stage_no = ?').pluck();
+      assertStageTransition(from.get(plan_no, stage_no) as StagePhase, change.phase);
+    }
+    const { misses, output, ...plain } = change;
+    const columns: Record<string, unknown> = { ...plain };
+    if (misses !== undefined) columns.misses = JSON.stringify(misses);
+    if (output !== undefined) columns.output = output === null ? null : canonicalJson(output);
+    this.update('stage', columns, { plan_no, stage_no });
+  }
+
+  countStage(plan_no: number, stage_no: number, add: Parameters<Transaction['countStage']>[2]): void {
+    this.sql(
+      `UPDATE stage SET total = total + ?, done = done + ?, reused = reused + ?, failed = failed + ?, skipped = skipped + ?
+       WHERE plan_no = ? AND stage_no = ?`,
+    ).run(
+      add.total ?? 0,
+      add.done ?? 0,
+      add.reused ?? 0,
+      add.failed ?? 0,
+      add.skipped ?? 0,
+      plan_no,
+      stage_no,
+    );
+  }
+
+  insertSegment(plan_no: number, stage_no: number, segment: Segment): void {
+    this.sql(
+      `INSERT INTO segment (plan_no, stage_no, first_ordinal, count, wave, cas, lines, misses) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ).run(
+      plan_no,
+      stage_no,
+      segment.first_ordinal,
+      segment.count,
+      segment.wave,
+      segment.cas,
+      segment.lines,
+      segment.misses,
+    );
+  }
+
+  discardStage(plan_no: number, stage_no: number): void {
+    this.sql('DELETE FROM result WHERE plan_no = ? AND stage_no = ?').run(plan_no, stage_no);
+    this.sql('DELETE FROM segment WHERE plan_no = ? AND stage_no = ?').run(plan_no, stage_no);
+    const zero = {
+      total: 0,
+      done: 0,
+      reused: 0,
+      failed: 0,
+      skipped: 0,
+      matched: null,
+      taken: null,
+      truncated: null,
+    };
+    this.updateStage(plan_no, stage_no, { ...zero, misses: {} });
+  }
+
+  insertBundle(plan_no: number, bundle: BundleRow, at: number): void {
+    this.sql(
+      `INSERT INTO bundle (plan_no, bundle, stage_no, ordinals, attempt, state, leased_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    ).run(
+      plan_no,
+      bundle.bundle,
+      bundle.stage_no,
+      printRanges(bundle.ordinals),
+      bundle.attempt,
+      bundle.state,
+      at,
+    );
+  }
+
+  setBundleState(plan_no: number, bundle: number, state: BundleRow['state'], worker: string | null): void {
+    this.sql('UPDATE bundle SET state = ?, worker = ? WHERE plan_no = ? AND bundle = ?').run(
+      state,
+      worker,
+      plan_no,
+      bundle,
+    );
+  }
+
+  insertResult(plan_no: number, revision: number, stage_no: number, result: ResultRow): ResultRow | null {
+    const { changes } = this.sql(
+      `INSERT INTO result (plan_no, revision, stage_no, ordinal, attempt, status, declared_output, value, artifacts,
+         source_plan_no, worker, duration_us, finished_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+    ).run(plan_no, revision, stage_no, result.ordinal, ...resultParameters(result));
+    if (changes === 1) return null;
+    const standing = this.sql(
+      'SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal = ?',
+    );
+    return resultRow(standing.get(plan_no, revision, stage_no, result.ordinal) as ResultEntity);
+  }
+
+  insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean {
+    const { changes } = this.sql(
+      `INSERT INTO failure (plan_no, stage_no, ordinal, attempt, code, message, worker, at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+    ).run(
+      plan_no,
+      stage_no,
+      failure.ordinal,
+      failure.attempt,
+      failure.code,
+      failure.message,
+      failure.worker,
+      failure.at,
+    );
+    return changes === 1;
+  }
+
+  fillReuse(plan_no: number, revision: number, stage_no: number, segment: Segment): void {
+    const executed = this.sql(
+      `SELECT ordinal FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ? AND ordinal < ?
+       AND status = 'done' AND source_plan_no IS NULL`,
+    )
+      .pluck()
+      .all(
+        plan_no,
+        revision,
+        stage_no,
+        segment.first_ordinal,
+        segment.first_ordinal + segment.count,
+      ) as number[];
+    const insert = this.sql(
+      'INSERT OR REPLACE INTO reuse (cas, plan_no, revision, stage_no, ordinal) VALUES (?, ?, ?, ?, ?)',
+    );
+    for (const ordinal of executed) {
+      const at = (ordinal - segment.first_ordinal) * 32;
+      insert.run(segment.cas.subarray(at, at + 32), plan_no, revision, stage_no, ordinal);
+    }
+  }
+
+  insertCertificate(plan_no: number, revision: number, certificate: CertificateRow): void {
+    this.sql(
+      `INSERT INTO certificate (plan_no, revision, envelope, key_id, public_key, leaves, leaves_bytes, records, records_bytes)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ).run(
+      plan_no,
+      revision,
+      JSON.stringify(certificate.envelope),
+      digestBytes(certificate.key_id),
+      certificate.public_key,
+      digestBytes(certificate.leaves.digest),
+      certificate.leaves.bytes,
+      digestBytes(certificate.records.digest),
+      certificate.records.bytes,
+    );
+  }
+
+  appendEvents(events: readonly NewEvent[]): StoredEvent[] {
+    const insert = this.sql('INSERT INTO event (topic, time, plan_id, data) VALUES (?, ?, ?, ?)');
+    return events.map((event) => {
+      const { lastInsertRowid } = insert.run(
+        event.topic,
+        event.time,
+        event.plan_id,
+        JSON.stringify(event.data),
+      );
+      return { ...event, id: Number(lastInsertRowid) };
+    });
+  }
+
+  appendAudit(entry: Omit<AuditView, 'seq' | 'time'> & { readonly time: number }): number {
+    const { lastInsertRowid } = this.sql(
+      'INSERT INTO audit_entry (time, actor, action, outcome, plan_id, data) VALUES (?, ?, ?, ?, ?, ?)',
+    ).run(entry.time, entry.actor, entry.action, entry.outcome, entry.plan_id, canonicalJson(entry.data));
+    return Number(lastInsertRowid);
+  }
+
+  claimIdempotencyKey(
+    key: string,
+    body: Digest,
+    plan_id: PlanId,
+    at: number,
+  ): { readonly plan_id: PlanId; readonly body: Digest } | null {
+    const { changes } = this.sql(
+      'INSERT INTO idempotency_key (key, body, plan_id, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+    ).run(key, digestBytes(body), plan_id, at);
+    if (changes === 1) return null;
+    const row = this.sql('SELECT plan_id, body FROM idempotency_key WHERE key = ?').get(key) as {
+      plan_id: PlanId;
+      body: Buffer;
+    };
+    return { plan_id: row.plan_id, body: parseDigest(row.body.toString('hex')) };
+  }
+
+  private update(table: string, columns: Record<string, unknown>, where: Record<string, number>): void {
+    const names = Object.keys(columns);
+    if (names.length === 0) return;
+    const set = names.map((name) => `${name} = ?`).join(', ');
+    const condition = Object.keys(where)
+      .map((name) => `${name} = ?`)
+      .join(' AND ');
+    this.sql(`UPDATE ${table} SET ${set} WHERE ${condition}`).run(
+      ...Object.values(columns),
+      ...Object.values(where),
+    );
+  }
+
+  private sql(text: string): Statement {
+    let statement = this.statements.get(text);
+    if (statement === undefined) {
+      statement = this.db.prepare(text);
+      this.statements.set(text, statement);
+    }
+    return statement;
+  }
+}

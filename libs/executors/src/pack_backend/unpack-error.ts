@@ -1,0 +1,4 @@
+/** Thrown when packs cannot be restored: something is damaged, missing or hostile. Names file and pack. */
+export class UnpackError extends Error {
+  override readonly name = 'UnpackError';
+}

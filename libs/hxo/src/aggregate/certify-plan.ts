@@ -1,0 +1,96 @@
+import type { Segment } from '../checkpoint/checkpoint-store.js';
+import type { EnginePorts } from '../engine-ports.js';
+import { assertAlive, enterPhase } from '../plan/enter-phase.js';
+import { PlanStopped, type LivePlan } from '../plan/live-plan.js';
+import type { Seal } from './seal-plan.js';
+
+/** Segments whose results become findable in one transaction. */
+const reuse_batch_segments = 8;
+
+/**
+ * Computes the plan's root from what the store holds, signs it, and ends the plan: succeeded, or failed when any shard
+ * failed or was skipped. Throws PlanStopped CERTIFICATION_FAILED when the store is damaged: nothing is signed then.
+ */
+export async function certifyPlan(plan: LivePlan, ports: EnginePorts): Promise<void> {
+  const { store, background, genesis } = ports;
+  const seal = await background.sealPlan(plan).catch((error: unknown) => {
+    throw new PlanStopped('failed', 'CERTIFICATION_FAILED', (error as Error).message);
+  });
+  const told = { leaves: seal.tree.size };
+  const events = await store.write(
+    (tx) =>
+      tx.appendEvents([
+        ...genesis.event('hxo.aggregate.ready', plan.plan_id, told),
+        ...genesis.event('hxo.aggregate.certify', plan.plan_id, { ...told, merkle_root: seal.tree.root }),
+      ]),
+    'engine',
+  );
+  genesis.announce(events);
+  await enterPhase(plan, 'certifying', ports);
+  await offerForReuse(plan, ports);
+  await finish(plan, seal, ports);
+}
+
+/** Makes results of cacheable executors findable by content id. They count only once the certificate stands. */
+async function offerForReuse(plan: LivePlan, { store }: EnginePorts): Promise<void> {
+  for (const stage of plan.stages) {
+    if (!stage.executor.cacheable) continue;
+    let batch: Segment[] = [];
+    const fill = async (): Promise<void> => {
+      const segments = batch;
+      batch = [];
+      await store.write((tx) => {
+        for (const segment of segments) tx.fillReuse(plan.plan_no, plan.revision, stage.stage_no, segment);
+      }, 'engine');
+    };
+    for (const segment of store.segments(plan.plan_no, stage.stage_no)) {
+      batch.push(segment);
+      if (batch.length === reuse_batch_segments) await fill();
+    }
+    if (batch.length > 0) await fill();
+  }
+}
+
+async function finish(plan: LivePlan, seal: Seal, ports: EnginePorts): Promise<void> {
+  const { store, genesis, truth, clock } = ports;
+  const { plan_no, revision, plan_id } = plan;
+  const finished_at = clock.now_ms();
+  const failed = sum(seal, 'failed');
+  const skipped = sum(seal, 'skipped');
+  const unfinished = plan.stages.filter((stage) => stage.phase !== 'done').length;
+  const phase = unfinished === 0 && failed + skipped === 0 ? 'succeeded' : 'failed';
+  const detail = `${failed} of ${sum(seal, 'total')} shards failed, ${skipped} were skipped.`;
+  const error = phase === 'failed' ? { code: 'SHARDS_FAILED', detail } : null;
+  const root = seal.tree.root;
+  if (plan.stopped !== null) throw plan.stopped;
+  const certificate = truth.certify(
+    store.planByNo(plan_no)!,
+    store.stages(plan_no),
+    seal,
+    phase,
+    finished_at,
+  );
+  const events = await store.write((tx) => {
+    assertAlive(tx.planPhase(plan_no));
+    tx.insertCertificate(plan_no, revision, certificate);
+    tx.updatePlan(plan_no, { phase, finished_at, root, error });
+    const audited = truth.audit(tx, {
+      actor: 'hxo',
+      action: 'plan.certify',
+      outcome: 'ok',
+      plan_id,
+      data: { merkle_root: root, phase, key_id: certificate.key_id },
+    });
+    const done = tx.appendEvents([
+      ...genesis.event('hxo.aggregate.finalized', plan_id, { merkle_root: root, truth_certified: true }),
+      ...genesis.event('hxo.plan', plan_id, { name: plan.spec.name, phase, revision, error }),
+    ]);
+    return [...audited, ...done];
+  }, 'engine');
+  plan.phase = phase;
+  genesis.announce(events);
+}
+
+function sum(seal: Seal, column: 'total' | 'failed' | 'skipped'): number {
+  return seal.stages.reduce((all, stage) => all + stage[column], 0);
+}

@@ -1,0 +1,55 @@
+import { hash_bytes, merkleRoot, type TreeHead } from '#truth';
+import type { PlanKey } from '../background.js';
+import type { PlanReader } from '../checkpoint/checkpoint-store.js';
+import type { ArtifactRef, ArtifactStore } from '../execute/artifact-store.js';
+import { readPlanTrees, type StageTally } from './plan-trees.js';
+
+/** What a certificate can be made of. */
+export interface Seal {
+  readonly tree: TreeHead;
+  readonly records: TreeHead;
+  /** Artifacts of the flat leaf hashes: receipts are made from the one, altered rows are found with the other. */
+  readonly leaves: ArtifactRef;
+  readonly record_leaves: ArtifactRef;
+  readonly stages: readonly StageTally[];
+  /** Artifacts of stages whose bytes were hashed again and agree. */
+  readonly artifacts_rehashed: number;
+}
+
+/** Thrown when the store or an artifact is not what it was when it was written. No certificate is signed then. */
+export class StoreDamaged extends Error {
+  override readonly name = 'StoreDamaged';
+}
+
+/**
+ * Computes a plan's trees from the store and stores their leaves. Re-hashes the artifacts of its stages. Throws
+ * {@link StoreDamaged} naming what is wrong.
+ */
+export async function sealPlan(reader: PlanReader, artifacts: ArtifactStore, key: PlanKey): Promise<Seal> {
+  const plan = reader.planByNo(key.plan_no)!;
+  const trees = readPlanTrees(reader, plan);
+  if (trees.damage.length > 0) throw new StoreDamaged(`The checkpoint store is damaged: ${trees.damage[0]}.`);
+  let artifacts_rehashed = 0;
+  for (const [i, stage] of reader.stages(key.plan_no).entries()) {
+    for (const artifact of stage.output?.artifacts ?? []) {
+      const state = await artifacts.verify(artifact.digest);
+      if (state !== 'ok') {
+        const name = `${plan.spec.stages[i]!.id}/${artifact.name}`;
+        throw new StoreDamaged(`Artifact ${name} (${artifact.digest}) is ${state}.`);
+      }
+      artifacts_rehashed++;
+    }
+  }
+  return {
+    tree: treeHead(trees.leaves),
+    records: treeHead(trees.records),
+    leaves: await artifacts.put(trees.leaves),
+    record_leaves: await artifacts.put(trees.records),
+    stages: trees.stages,
+    artifacts_rehashed,
+  };
+}
+
+function treeHead(leaves: Uint8Array): TreeHead {
+  return { root: merkleRoot(leaves), size: leaves.length / hash_bytes };
+}

@@ -1,0 +1,59 @@
+import type { Digest, Json, PlanLeaf } from '#truth';
+import type { ArtifactRef } from './execute/artifact-store.js';
+import type { Seal } from './aggregate/seal-plan.js';
+import type { PartitionSummary } from './partition/contract.js';
+import type { SegmentDraft } from './partition/segments.js';
+import type { StageSpec } from './plan/plan-spec.js';
+
+/** What a plan that is to be aggregated is named by. */
+export interface PlanKey {
+  readonly plan_no: number;
+  readonly revision: number;
+}
+
+export interface ReceiptOrder {
+  readonly leaf: PlanLeaf;
+  readonly index: number;
+  /** Artifact of the flat leaf hashes. */
+  readonly leaves: Digest;
+  /** The DSSE envelope. */
+  readonly certificate: Json;
+  /** Base64 of the raw key that signed it. */
+  readonly public_key: string;
+}
+
+/**
+ * Long computations that must not hold up the event loop: they read files, and the store through a connection of their
+ * own. A call rejects when its thread dies; calling again is always safe.
+ */
+export interface Background {
+  /**
+   * Partitions a stage. `onSegments` gets the shards as they come, in order; the next ones are made only when its promise
+   * resolves. Rejects with what the partitioner threw (as a BackgroundError naming it), or with what `onSegments` threw.
+   */
+  partition(
+    stage: StageSpec,
+    executor_version: string,
+    onSegments: (segments: readonly SegmentDraft[]) => Promise<void>,
+  ): Promise<PartitionSummary>;
+  /** Re-hashes artifacts; corrupt ones are moved aside, so that they can be stored anew. */
+  verifyArtifacts(
+    digests: readonly Digest[],
+  ): Promise<{ readonly missing: Digest[]; readonly corrupt: Digest[] }>;
+  /** Writes a stage's results as an artifact of JSON lines, each a CollectedShard, for its collector. */
+  gatherResults(plan: PlanKey, stage_no: number): Promise<ArtifactRef>;
+  /** Computes a plan's trees from the store. Throws a BackgroundError named StoreDamaged when rows contradict each other. */
+  sealPlan(plan: PlanKey): Promise<Seal>;
+  /** The receipt of one leaf: a proof over leaf hashes that are stored as an artifact. */
+  makeReceipt(order: ReceiptOrder): Promise<Json>;
+}
+
+/** Thrown when a background computation failed; `name` is that of the error there. */
+export class BackgroundError extends Error {
+  constructor(
+    override readonly name: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,16 @@
+import type { Background } from './background.js';
+import type { CheckpointStore } from './checkpoint/checkpoint-store.js';
+import type { Clock } from './clock.js';
+import type { GenesisLink } from './links/genesis.link.js';
+import type { TruthLink } from './links/truth.link.js';
+import type { FederationLink } from './links/federation.link.js';
+
+/** What the steps of a plan work with. */
+export interface EnginePorts {
+  readonly store: CheckpointStore;
+  readonly background: Background;
+  readonly federation: FederationLink;
+  readonly genesis: GenesisLink;
+  readonly truth: TruthLink;
+  readonly clock: Clock;
+}

@@ -1,0 +1,168 @@
+import type { ResultRow, StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
+import type { GenesisLink } from '../links/genesis.link.js';
+import type { TruthLink } from '../links/truth.link.js';
+import type { LiveStage } from '../plan/live-plan.js';
+import { outputDigest } from '../aggregate/plan-trees.js';
+import type { Outcome, OutcomeBatch } from './transport.js';
+
+/** An executor error, and whether it was the last that the shard may have. */
+export interface ShardFailure {
+  readonly ordinal: number;
+  readonly code: string;
+  readonly message: string;
+  readonly final: boolean;
+}
+
+/** What a transaction has accepted; the board follows it after the commit. */
+export interface Acceptance {
+  readonly done: readonly number[];
+  readonly failures: readonly ShardFailure[];
+  /** Shards whose worker could not be trusted: not charged with a failure. */
+  readonly returned: readonly number[];
+  readonly events: readonly StoredEvent[];
+}
+
+/**
+ * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory, so
+ * that it may run again if the transaction does.
+ *
+ * An outcome below its shard's fence is late and dropped. One of a shard that has a result already is a duplicate when the
+ * digests agree; when they do not, the executor is not deterministic: the first result stands, and that is audited.
+ */
+export function acceptOutcomes(
+  tx: Transaction,
+  stage: LiveStage,
+  batch: OutcomeBatch,
+  ports: { readonly genesis: GenesisLink; readonly truth: TruthLink; readonly now_ms: number },
+): Acceptance {
+  const { plan, stage_no, board } = stage;
+  const done: number[] = [];
+  const failures: ShardFailure[] = [];
+  const returned: number[] = [];
+  const events: StoredEvent[] = [];
+  for (const outcome of batch.outcomes) {
+    if (batch.attempt < board.attemptOf(outcome.ordinal)) continue;
+    if (outcome.status === 'done') {
+      const standing = tx.insertResult(
+        plan.plan_no,
+        plan.revision,
+        stage_no,
+        doneRow(outcome, batch, ports.now_ms),
+      );
+      if (standing === null) done.push(outcome.ordinal);
+      else events.push(...reportDifference(tx, stage, outcome, standing, ports.truth));
+    } else if (outcome.verdict === 'halt') {
+      returned.push(outcome.ordinal);
+    } else {
+      const failure = acceptFailure(tx, stage, batch, outcome, ports.now_ms);
+      if (failure !== null) failures.push(failure);
+    }
+  }
+  const failed = failures.filter((failure) => failure.final).length;
+  if (done.length + failed > 0) tx.countStage(plan.plan_no, stage_no, { done: done.length, failed });
+  if (batch.final) tx.setBundleState(plan.plan_no, batch.bundle, 'closed', batch.worker);
+  const told = failures.map((failure) => ({ ...failure, attempt: batch.attempt }));
+  const { genesis } = ports;
+  const { id } = stage.spec;
+  const same = { attempt: batch.attempt, reused: false };
+  events.push(
+    ...tx.appendEvents([
+      ...genesis.shards(
+        'hxo.shard.done',
+        plan.plan_id,
+        id,
+        [...done].sort((a, b) => a - b),
+        same,
+      ),
+      ...genesis.failures(plan.plan_id, id, told),
+    ]),
+  );
+  return { done, failures, returned, events };
+}
+
+/** Stores an executor error, and the shard's end when it was its last. Null when this error was known already. */
+function acceptFailure(
+  tx: Transaction,
+  stage: LiveStage,
+  batch: OutcomeBatch,
+  outcome: Extract<Outcome, { status: 'failed' }>,
+  now_ms: number,
+): ShardFailure | null {
+  const { plan, stage_no, board, spec } = stage;
+  const { ordinal, code, message } = outcome;
+  const failure = { ordinal, attempt: batch.attempt, code, message, worker: batch.worker, at: now_ms };
+  if (!tx.insertFailure(plan.plan_no, stage_no, failure)) return null;
+  const final = outcome.verdict === 'fail' || board.failuresOf(ordinal) + 1 >= spec.retry.max_failures;
+  if (
+    final &&
+    tx.insertResult(plan.plan_no, plan.revision, stage_no, failedRow(outcome, batch, now_ms)) !== null
+  )
+    return null;
+  return { ordinal, code, message, final };
+}
+
+function doneRow(
+  outcome: Extract<Outcome, { status: 'done' }>,
+  batch: OutcomeBatch,
+  now_ms: number,
+): ResultRow {
+  return {
+    ordinal: outcome.ordinal,
+    attempt: batch.attempt,
+    status: 'done',
+    declared_output: outcome.declared ? outcome.digest : null,
+    value: outcome.value,
+    artifacts: outcome.artifacts,
+    source_plan_no: null,
+    worker: batch.worker,
+    duration_ms: outcome.duration_ms,
+    finished_at: now_ms,
+  };
+}
+
+/** The result of a shard that has failed for good. */
+export function failedRow(
+  failure: {
+    readonly ordinal: number;
+    readonly code: string;
+    readonly message: string;
+    readonly duration_ms: number;
+  },
+  lease: { readonly attempt: number; readonly worker: string },
+  now_ms: number,
+): ResultRow {
+  return {
+    ordinal: failure.ordinal,
+    attempt: lease.attempt,
+    status: 'failed',
+    declared_output: null,
+    value: JSON.stringify({ code: failure.code, message: failure.message }),
+    artifacts: [],
+    source_plan_no: null,
+    worker: lease.worker,
+    duration_ms: failure.duration_ms,
+    finished_at: now_ms,
+  };
+}
+
+function reportDifference(
+  tx: Transaction,
+  stage: LiveStage,
+  outcome: Extract<Outcome, { status: 'done' }>,
+  standing: ResultRow,
+  truth: TruthLink,
+): StoredEvent[] {
+  if (standing.status === 'done' && outputDigest(standing) === outcome.digest) return [];
+  return truth.audit(tx, {
+    actor: 'hxo',
+    action: 'result.nondeterministic',
+    outcome: 'rejected',
+    plan_id: stage.plan_id,
+    data: {
+      stage: stage.spec.id,
+      ordinal: outcome.ordinal,
+      rejected: outcome.digest,
+      code: 'NONDETERMINISTIC',
+    },
+  });
+}

@@ -1,0 +1,33 @@
+import { isDigest, sha256 } from '#truth';
+import type { ArtifactStore } from './artifact-store.js';
+import type { Outcome } from './transport.js';
+
+/** Longest value of a result, in bytes of canonical JSON text. */
+export const value_bytes_max = 65_536;
+
+/**
+ * What is wrong with an outcome as a worker sent it, or null. A worker may be broken, or its message tampered with on the
+ * way: the digest must be that of the value unless the executor declares its own, and artifacts must be there.
+ *
+ * @param expected ordinals that the lease holds
+ */
+export async function checkOutcome(
+  outcome: Outcome,
+  expected: { has(ordinal: number): boolean },
+  artifacts: Pick<ArtifactStore, 'size'>,
+): Promise<string | null> {
+  if (!expected.has(outcome.ordinal)) return `Shard ${outcome.ordinal} is not part of the lease.`;
+  if (outcome.status === 'failed') return null;
+  if (Buffer.byteLength(outcome.value) > value_bytes_max)
+    return `The value is longer than ${value_bytes_max} bytes.`;
+  if (!isDigest(outcome.digest)) return 'The digest is not 64 hex digits.';
+  if (!outcome.declared && sha256(outcome.value) !== outcome.digest)
+    return 'The digest is not that of the value.';
+  for (const artifact of outcome.artifacts) {
+    const bytes = isDigest(artifact.digest) ? await artifacts.size(artifact.digest) : null;
+    if (bytes === null) return `Artifact ${artifact.digest} is not in the store.`;
+    if (bytes !== artifact.bytes)
+      return `Artifact ${artifact.digest} is ${bytes} bytes, not ${artifact.bytes}.`;
+  }
+  return null;
+}

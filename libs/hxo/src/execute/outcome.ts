@@ -1,0 +1,127 @@
+import { canonicalJson, isDigest, NotCanonicalError, sha256, type Digest } from '#truth';
+import type { ArtifactRef } from './artifact-store.js';
+import { FailShard, type FailureVerdict, type ShardOutput, type StageOutput } from './contract.js';
+import type { Outcome } from './transport.js';
+
+/** What executors return and throw, checked and made into outcomes. */
+
+/** The engine's port: a value is 64 KiB at most as canonical text. */
+const value_bytes_max = 64 * 1024;
+const message_chars_max = 1_000;
+const code_chars_max = 64;
+const digest_form = '64 lower-case hex digits';
+const no_artifacts: readonly ArtifactRef[] = [];
+
+/** The outcome of a shard that ran past its limit. */
+export function shardTimeout(ordinal: number, limit_ms: number, duration_ms: number): Outcome {
+  return {
+    ordinal,
+    status: 'failed',
+    verdict: 'retry',
+    code: 'SHARD_TIMEOUT',
+    message: `The shard ran past its limit of ${limit_ms} ms. Make shards smaller, or raise shard_timeout_ms.`,
+    duration_ms,
+  };
+}
+
+/** An executor's output that has passed every check. */
+export interface Accepted {
+  readonly digest: Digest;
+  readonly declared: boolean;
+  readonly value: string;
+  readonly artifacts: readonly ArtifactRef[];
+}
+
+/** Why a shard failed, and what the engine does next. */
+export interface Failure {
+  readonly verdict: FailureVerdict;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Checks what `run` returned. Throws {@link FailShard}. */
+export function acceptShard(output: ShardOutput): Accepted {
+  if (typeof output !== 'object' || output === null) throw invalid('run() must return { value }.');
+  const value = canonicalText(output.value);
+  if (output.digest !== undefined && !isDigest(output.digest))
+    throw invalid(`digest must be ${digest_form}.`);
+  return {
+    digest: output.digest ?? sha256(value),
+    declared: output.digest !== undefined,
+    value,
+    artifacts: output.artifacts === undefined ? no_artifacts : output.artifacts.map(acceptArtifact),
+  };
+}
+
+/** Checks what `collect` returned; the whole of it becomes the outcome's value. Throws {@link FailShard}. */
+export function acceptStage(output: StageOutput): Accepted {
+  if (!isDigest(output.digest)) throw invalid(`collect() must return a digest of ${digest_form}.`);
+  const artifacts = output.artifacts.map(acceptArtifact);
+  const named = artifacts.map((artifact, i) => ({ name: output.artifacts[i]!.name, ...artifact }));
+  const { digest, value } = output;
+  if (value === undefined) throw invalid('collect() must return a value.');
+  const text = canonicalText({ digest, value, artifacts: named });
+  return { digest, declared: true, value: text, artifacts };
+}
+
+function acceptArtifact({ digest, bytes }: ArtifactRef): ArtifactRef {
+  if (!isDigest(digest)) throw invalid(`an artifact's digest must be ${digest_form}.`);
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw invalid("an artifact's bytes must be a whole number.");
+  return { digest, bytes };
+}
+
+function canonicalText(value: unknown): string {
+  const text = canonicalOrInvalid(value);
+  // A UTF-16 unit is at most three bytes of UTF-8: short texts need no counting.
+  if (text.length * 3 > value_bytes_max && Buffer.byteLength(text) > value_bytes_max) {
+    throw invalid(
+      `it has ${Buffer.byteLength(text)} bytes as JSON, ${value_bytes_max} are allowed. Put it into an artifact.`,
+    );
+  }
+  return text;
+}
+
+function canonicalOrInvalid(value: unknown): string {
+  try {
+    return canonicalJson(value);
+  } catch (error) {
+    throw error instanceof NotCanonicalError ? invalid(error.message) : error;
+  }
+}
+
+/** The executor broke its contract; running it again would break it again. */
+function invalid(what: string): FailShard {
+  return new FailShard('INVALID_OUTPUT', `The executor's output is not valid: ${what}`);
+}
+
+/** The outcome of a shard that is done. */
+export function done(ordinal: number, accepted: Accepted, duration_ms: number): Outcome {
+  const { digest, declared, value, artifacts } = accepted;
+  return { ordinal, status: 'done', digest, declared, value, artifacts, duration_ms };
+}
+
+/** The outcome of a shard that failed. */
+export function failed(ordinal: number, { verdict, code, message }: Failure, duration_ms: number): Outcome {
+  return { ordinal, status: 'failed', verdict, code, message, duration_ms };
+}
+
+/** What an error means. Executor errors are told by their shape: an executor of another package carries its own copy of the classes. */
+export function failureOf(error: unknown): Failure {
+  const { verdict, code, syscall, message } = (error ?? {}) as Record<string, unknown>;
+  const text = typeof message === 'string' ? message : `The executor threw ${describe(error)}.`;
+  const failure = (next: FailureVerdict, name: string): Failure => ({
+    verdict: next,
+    code: name.slice(0, code_chars_max).toWellFormed(),
+    message: text.slice(0, message_chars_max).toWellFormed(),
+  });
+  if (typeof code === 'string') {
+    if (verdict === 'retry' || verdict === 'fail' || verdict === 'halt') return failure(verdict, code);
+    // On a full disk every other shard would fail as well.
+    if (typeof syscall === 'string') return failure(code === 'ENOSPC' ? 'halt' : 'retry', code);
+  }
+  return failure('retry', 'EXECUTOR_ERROR');
+}
+
+function describe(error: unknown): string {
+  return typeof error === 'string' ? JSON.stringify(error) : `a value of type ${typeof error}, not an Error`;
+}

@@ -1,0 +1,286 @@
+import { sha256Stream, type Digest, type Json } from '#truth';
+import type { ArtifactStore } from './artifact-store.js';
+import {
+  FailShard,
+  RetryShard,
+  type CollectedShard,
+  type Executor,
+  type ExecutorContext,
+} from './contract.js';
+import {
+  acceptShard,
+  acceptStage,
+  done,
+  failed,
+  failureOf,
+  shardTimeout,
+  type Accepted,
+  type Failure,
+} from './outcome.js';
+import type { Bundle, BundleShard, Outcome } from './transport.js';
+import type { Workspace } from './workspace.js';
+
+/** Shards of one bundle that run at once, at most, whatever the bundle asks for. */
+export const concurrency_max = 256;
+const batch_outcomes_max = 256;
+const batch_ms = 1;
+/** The longest delay that setTimeout takes. */
+const timer_ms_max = 2 ** 31 - 1;
+
+/** Executors by name. */
+export type ExecutorRegistry = ReadonlyMap<string, Executor>;
+
+/** Puts executors under their names. Throws when two have the same name: neither could be told from the other. */
+export function registerExecutors(list: readonly Executor[]): ExecutorRegistry {
+  const registry = new Map<string, Executor>();
+  for (const executor of list) {
+    if (registry.has(executor.name)) {
+      throw new Error(`Two executors are named "${executor.name}". Rename one, or load it only once.`);
+    }
+    registry.set(executor.name, executor);
+  }
+  return registry;
+}
+
+/** What a worker offers the bundles that it runs. */
+export interface BundleHost {
+  readonly executors: ExecutorRegistry;
+  readonly artifacts: ArtifactStore;
+  readonly workspace: Workspace;
+  /** Aborted when the plan is, or the worker must stop: shards under way are told, no other begins. */
+  readonly signal: AbortSignal;
+  /** Takes outcomes, in the order in which shards ended; `final` exactly once, on the last call. Never rejects. */
+  report(outcomes: readonly Outcome[], final: boolean): void | Promise<void>;
+  /**
+   * Called before the shard at `index` of the bundle begins in a lane (0 to concurrency - 1), and with index -1 when
+   * the lane has nothing more to do. Whoever watches the worker from outside learns from it whom to blame.
+   */
+  progress(index: number, lane: number): void;
+  log(message: string): void;
+  /** A monotonic clock, in milliseconds. */
+  now(): number;
+}
+
+/**
+ * Runs a bundle: what a worker does with it, wherever that worker is.
+ *
+ * Shards start in order, `bundle.concurrency` at once. A shard past `shard_timeout_ms` has its signal aborted and has
+ * failed as soon as it settles; one that never settles is for the watchdog outside to end. Outcomes are reported before
+ * the next shard starts when a millisecond has passed since the last report: fast shards cost no message each, and a
+ * shard that hangs holds back nothing that took any time.
+ */
+export async function runBundle(bundle: Bundle, host: BundleHost): Promise<void> {
+  const executor = host.executors.get(bundle.executor);
+  const { work } = bundle;
+  const ordinals = work.type === 'shards' ? work.shards.map((shard) => shard.ordinal) : [0];
+  if (executor === undefined || executor.version !== bundle.executor_version) {
+    const failure = mismatch(bundle, executor);
+    const outcomes = ordinals.map((ordinal) => failed(ordinal, failure, 0));
+    await host.report(outcomes, true);
+    return;
+  }
+  const perform: Perform =
+    work.type === 'shards'
+      ? (index, context) => runShard(executor, work.shards[index]!, bundle.attempt, context)
+      : (_, context) => collect(executor, work.results, context);
+  await new BundleRun(bundle, ordinals, perform, host).run();
+}
+
+type Perform = (index: number, context: ExecutorContext) => Promise<Accepted>;
+
+/** What one shard sees. Its signal is made when it is asked for: most shards never ask. */
+class ShardContext implements ExecutorContext {
+  readonly artifacts: ArtifactStore;
+  readonly workspace: Workspace;
+  timed_out = false;
+  #controller: AbortController | undefined;
+  #abort_reason: Error | undefined;
+
+  constructor(
+    private readonly host: BundleHost,
+    readonly started_at: number,
+  ) {
+    this.artifacts = host.artifacts;
+    this.workspace = host.workspace;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abort_reason !== undefined) this.#controller.abort(this.#abort_reason);
+    }
+    return this.#controller.signal;
+  }
+
+  log(message: string): void {
+    this.host.log(message);
+  }
+
+  abort(reason: Error): void {
+    this.#abort_reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** One run of one bundle: its lanes, its clock and its unreported outcomes. */
+class BundleRun {
+  readonly #lanes: (ShardContext | undefined)[];
+  #next = 0;
+  #halted = false;
+  #busy_lanes: number;
+  #unreported: Outcome[] = [];
+  #reported_at: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly bundle: Bundle,
+    private readonly ordinals: readonly number[],
+    private readonly perform: Perform,
+    private readonly host: BundleHost,
+  ) {
+    this.#busy_lanes = Math.max(1, Math.min(bundle.concurrency, concurrency_max, ordinals.length));
+    this.#lanes = new Array<undefined>(this.#busy_lanes).fill(undefined);
+    this.#reported_at = host.now();
+  }
+
+  async run(): Promise<void> {
+    const { host } = this;
+    const onAbort = () => this.#abortLanes();
+    host.signal.addEventListener('abort', onAbort, { once: true });
+    if (this.bundle.shard_timeout_ms > 0) this.#wakeIn(this.bundle.shard_timeout_ms);
+    try {
+      await Promise.all(this.#lanes.map((_, lane) => this.#runLane(lane)));
+    } finally {
+      clearTimeout(this.#timer);
+      host.signal.removeEventListener('abort', onAbort);
+    }
+    await host.report(this.#unreported, true);
+  }
+
+  async #runLane(lane: number): Promise<void> {
+    const { host, ordinals } = this;
+    let now = this.#reported_at;
+    for (;;) {
+      if (this.#unreported.length >= batch_outcomes_max || now - this.#reported_at >= batch_ms) {
+        await this.#report();
+        now = host.now();
+      }
+      if (this.#halted || host.signal.aborted || this.#next >= ordinals.length) break;
+      const index = this.#next++;
+      host.progress(index, lane);
+      const context = new ShardContext(host, now);
+      this.#lanes[lane] = context;
+      const result = await settle(this.perform, index, context);
+      now = host.now();
+      this.#lanes[lane] = undefined;
+      this.#record(ordinals[index]!, result, context, now - context.started_at);
+    }
+    host.progress(-1, lane);
+    this.#busy_lanes--;
+    if (this.#busy_lanes > 0 && this.#unreported.length > 0) await this.#report();
+  }
+
+  #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
+    const duration_ms = Math.round(elapsed_ms * 1_000) / 1_000;
+    if (context.timed_out) {
+      this.#unreported.push(shardTimeout(ordinal, this.bundle.shard_timeout_ms, duration_ms));
+    } else if (!('verdict' in result)) {
+      this.#unreported.push(done(ordinal, result, duration_ms));
+    } else if (!this.host.signal.aborted) {
+      if (result.verdict === 'halt') this.#halted = true;
+      this.#unreported.push(failed(ordinal, result, duration_ms));
+    }
+    // A shard that failed because its worker was told to stop has no outcome: it comes free with the final report.
+  }
+
+  async #report(): Promise<void> {
+    const outcomes = this.#unreported;
+    this.#unreported = [];
+    this.#reported_at = this.host.now();
+    if (outcomes.length > 0) await this.host.report(outcomes, false);
+    // Shards whose promises never leave the microtask queue would starve timers and messages of the worker.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** One timer serves all shards: it moves along to the earliest deadline that is left. */
+  #wakeIn(delay_ms: number): void {
+    this.#timer = setTimeout(() => this.#endOverdue(), Math.min(delay_ms, timer_ms_max));
+  }
+
+  #endOverdue(): void {
+    const limit_ms = this.bundle.shard_timeout_ms;
+    const now = this.host.now();
+    let delay_ms = limit_ms;
+    for (const context of this.#lanes) {
+      if (context === undefined || context.timed_out) continue;
+      const left_ms = context.started_at + limit_ms - now;
+      if (left_ms > 0) {
+        delay_ms = Math.min(delay_ms, left_ms);
+      } else {
+        context.timed_out = true;
+        context.abort(new DOMException(`The shard's ${limit_ms} ms are over.`, 'TimeoutError'));
+      }
+    }
+    this.#wakeIn(Math.ceil(delay_ms));
+    if (this.#unreported.length > 0) void this.#report();
+  }
+
+  #abortLanes(): void {
+    const reason = new DOMException('The worker was told to stop this plan.', 'AbortError');
+    for (const context of this.#lanes) context?.abort(reason);
+  }
+}
+
+async function settle(perform: Perform, index: number, context: ShardContext): Promise<Accepted | Failure> {
+  try {
+    return await perform(index, context);
+  } catch (error) {
+    return failureOf(error);
+  }
+}
+
+async function runShard(
+  executor: Executor,
+  shard: BundleShard,
+  attempt: number,
+  context: ExecutorContext,
+): Promise<Accepted> {
+  const inputs = executor.parse(JSON.parse(shard.inputs) as Json);
+  const { ordinal, input_digests } = shard;
+  return acceptShard(await executor.run({ ordinal, inputs, input_digests, attempt }, context));
+}
+
+async function collect(executor: Executor, results: Digest, context: ExecutorContext): Promise<Accepted> {
+  if (executor.collect === undefined) {
+    throw new FailShard(
+      'NO_COLLECTOR',
+      `Executor ${executor.name} has no collect(): its stage has no output.`,
+    );
+  }
+  return acceptStage(await executor.collect(readResults(context.artifacts, results), context));
+}
+
+/** Reads the JSON lines of a results artifact. Throws RetryShard when its bytes are not those that its name promises. */
+async function* readResults(artifacts: ArtifactStore, results: Digest): AsyncGenerator<CollectedShard> {
+  const hash = sha256Stream();
+  const text = new TextDecoder();
+  let rest = '';
+  for await (const chunk of await artifacts.open(results)) {
+    hash.update(chunk as Uint8Array);
+    const lines = (rest + text.decode(chunk as Uint8Array, { stream: true })).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) yield JSON.parse(line) as CollectedShard;
+  }
+  if (rest !== '') yield JSON.parse(rest) as CollectedShard;
+  const digest = hash.digest();
+  if (digest !== results) {
+    throw new RetryShard('ARTIFACT_CORRUPT', `Results artifact ${results} has bytes that hash to ${digest}.`);
+  }
+}
+
+function mismatch(bundle: Bundle, executor: Executor | undefined): Failure {
+  const asked = `${bundle.executor} version ${bundle.executor_version}`;
+  const found = executor === undefined ? `no executor ${bundle.executor}` : `version ${executor.version}`;
+  const message = `The plan asks for ${asked}, this worker has ${found}. Run the same build everywhere.`;
+  return { verdict: 'retry', code: 'EXECUTOR_MISMATCH', message };
+}

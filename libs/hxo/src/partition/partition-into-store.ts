@@ -1,0 +1,92 @@
+import { reuse_misses, type ReuseMissLetter } from '../checkpoint/checkpoint-store.js';
+import type { EnginePorts } from '../engine-ports.js';
+import { PlanStopped, type LiveStage } from '../plan/live-plan.js';
+import { findReuse } from './find-reuse.js';
+import type { SegmentDraft } from './segments.js';
+
+/**
+ * Partitions a stage into the store and its board, unless that was done before. What a crash left half done is discarded
+ * and done again. Throws PlanStopped: MAX_SHARDS_EXCEEDED, or PARTITION_FAILED with the partitioner's own words.
+ */
+export async function partitionStage(stage: LiveStage, ports: EnginePorts): Promise<void> {
+  if (stage.phase !== 'waiting' && stage.phase !== 'partitioning') return;
+  const { plan, stage_no, spec } = stage;
+  const { store, background } = ports;
+  await store.write((tx) => {
+    tx.updateStage(plan.plan_no, stage_no, { phase: 'partitioning' });
+    tx.discardStage(plan.plan_no, stage_no);
+  }, 'engine');
+  stage.phase = 'partitioning';
+
+  const misses: Record<string, number> = {};
+  const summary = await background
+    .partition(spec, stage.executor_version, async (drafts) => {
+      if (plan.stopped !== null) throw plan.stopped;
+      assertWithinCap(stage, drafts);
+      await storeSegments(stage, drafts, misses, ports);
+    })
+    .catch((error: unknown) => {
+      if (error instanceof PlanStopped) throw error;
+      throw new PlanStopped('failed', 'PARTITION_FAILED', `Stage ${spec.id}: ${(error as Error).message}`);
+    });
+
+  await store.write(
+    (tx) => tx.updateStage(plan.plan_no, stage_no, { phase: 'ready', ...summary, misses }),
+    'engine',
+  );
+  stage.phase = 'ready';
+}
+
+async function storeSegments(
+  stage: LiveStage,
+  drafts: readonly SegmentDraft[],
+  misses: Record<string, number>,
+  ports: EnginePorts,
+): Promise<void> {
+  const { plan, stage_no, spec, board } = stage;
+  const { store, genesis, clock } = ports;
+  const { segments, reused } = await findReuse(stage, drafts, ports, clock.now_ms());
+  const ordinals = segments.flatMap((segment) => range(segment.first_ordinal, segment.count));
+  const reused_ordinals = reused.map((result) => result.ordinal);
+  const events = await store.write((tx) => {
+    for (const segment of segments) tx.insertSegment(plan.plan_no, stage_no, segment);
+    for (const result of reused) tx.insertResult(plan.plan_no, plan.revision, stage_no, result);
+    tx.countStage(plan.plan_no, stage_no, {
+      total: ordinals.length,
+      done: reused.length,
+      reused: reused.length,
+    });
+    return tx.appendEvents([
+      ...genesis.shards('hxo.shard.created', plan.plan_id, spec.id, ordinals),
+      ...genesis.shards('hxo.shard.done', plan.plan_id, spec.id, reused_ordinals, {
+        attempt: 0,
+        reused: true,
+      }),
+    ]);
+  }, 'engine');
+  genesis.announce(events);
+  for (const segment of segments) {
+    board.add(segment.count, segment.wave);
+    for (const letter of segment.misses) {
+      if (letter === '-') continue;
+      const reason = reuse_misses[letter as ReuseMissLetter];
+      misses[reason] = (misses[reason] ?? 0) + 1;
+    }
+  }
+  for (const ordinal of reused_ordinals) board.done(ordinal);
+  stage.reused += reused.length;
+}
+
+function assertWithinCap(stage: LiveStage, drafts: readonly SegmentDraft[]): void {
+  const { max_shards } = stage.plan.spec.constraints;
+  const total = stage.plan.total() + drafts.reduce((sum, draft) => sum + draft.count, 0);
+  if (total <= max_shards) return;
+  const detail =
+    `Stage ${stage.spec.id} brings the plan to more than ${max_shards} shards. ` +
+    'Raise constraints.max_shards (HXO_MAX_SHARDS caps it), or make shards larger in the stage config.';
+  throw new PlanStopped('failed', 'MAX_SHARDS_EXCEEDED', detail);
+}
+
+function range(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
+}

@@ -1,0 +1,83 @@
+import type { Executor } from '../execute/contract.js';
+import { BundleSizer } from '../schedule/bundle-size.js';
+import { StageBoard } from '../schedule/stage-board.js';
+import type { PlanPhase, StagePhase } from '../views.js';
+import type { PlanId, PlanSpec, StageSpec } from './plan-spec.js';
+
+/** Thrown through a plan's run when it stops before its natural end. */
+export class PlanStopped extends Error {
+  override readonly name = 'PlanStopped';
+  constructor(
+    readonly phase: 'failed' | 'aborted',
+    readonly code: string,
+    readonly detail: string,
+  ) {
+    super(`${code}: ${detail}`);
+  }
+}
+
+/** A plan that has not ended, as the leading process holds it in memory: a mirror of what the store has committed. */
+export class LivePlan {
+  phase: PlanPhase;
+  started_at: number | null;
+  /** Set once, by whatever stops the plan first; nothing is leased or accepted from then on. */
+  stopped: PlanStopped | null = null;
+  /** A failed shard under the policy `halt_plan`: stages that have not begun are skipped. */
+  halted = false;
+  /** Number of the latest bundle. */
+  bundle = 0;
+  readonly stages: readonly LiveStage[];
+
+  constructor(
+    readonly plan_no: number,
+    readonly plan_id: PlanId,
+    readonly revision: number,
+    readonly spec: PlanSpec,
+    readonly submitted_at: number,
+    from: { readonly phase: PlanPhase; readonly started_at: number | null },
+    executors: readonly { readonly executor: Executor; readonly version: string }[],
+  ) {
+    this.phase = from.phase;
+    this.started_at = from.started_at;
+    this.stages = spec.stages.map((stage, stage_no) => {
+      const { executor, version } = executors[stage_no]!;
+      return new LiveStage(this, stage_no, stage, executor, version);
+    });
+  }
+
+  total(): number {
+    return this.stages.reduce((sum, stage) => sum + stage.board.total, 0);
+  }
+}
+
+/** One stage of a live plan. */
+export class LiveStage {
+  readonly board = new StageBoard();
+  readonly sizer = new BundleSizer();
+  phase: StagePhase = 'waiting';
+  reused = 0;
+  started_at: number | null = null;
+  /** Monotonic milliseconds when the stage began in this process; what its SLO is measured by. */
+  begun_ms: number | null = null;
+  /** Shards executed by this process since then: what the remaining time is estimated from. */
+  executed = 0;
+  /** Leases of the stage's collector. */
+  collect_attempts = 0;
+
+  constructor(
+    readonly plan: LivePlan,
+    readonly stage_no: number,
+    readonly spec: StageSpec,
+    readonly executor: Executor,
+    /** The executor's version when the plan was submitted. */
+    readonly executor_version: string,
+  ) {}
+
+  get plan_id(): PlanId {
+    return this.plan.plan_id;
+  }
+
+  hasWork(): boolean {
+    return this.board.hasWork();
+  }
+}

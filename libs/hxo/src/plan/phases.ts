@@ -1,0 +1,45 @@
+import type { PlanPhase, StagePhase } from '../views.js';
+
+/** Every legal transition of a plan. Anything else is a programmer's mistake. */
+const plan_transitions: Readonly<Record<PlanPhase, readonly PlanPhase[]>> = {
+  created: ['submitted', 'aborted'],
+  submitted: ['partitioning', 'failed', 'aborted'],
+  partitioning: ['running', 'failed', 'aborted'],
+  running: ['aggregating', 'failed', 'aborted'],
+  aggregating: ['certifying', 'failed', 'aborted'],
+  certifying: ['succeeded', 'failed', 'aborted'],
+  succeeded: [],
+  failed: [],
+  aborted: [],
+};
+
+const stage_transitions: Readonly<Record<StagePhase, readonly StagePhase[]>> = {
+  waiting: ['partitioning', 'skipped'],
+  partitioning: ['partitioning', 'ready', 'failed'], // partitioning again: a crash discards half a partition
+  ready: ['running', 'skipped'],
+  running: ['collecting', 'done', 'failed'],
+  collecting: ['done', 'failed'],
+  done: [],
+  failed: [],
+  skipped: [],
+};
+
+/** Asserts that a plan may go from one phase to another. */
+export function assertPlanTransition(from: PlanPhase, to: PlanPhase): void {
+  if (!plan_transitions[from].includes(to)) throw new Error(`Illegal plan transition ${from} → ${to}.`);
+}
+
+/** Asserts that a stage may go from one phase to another. */
+export function assertStageTransition(from: StagePhase, to: StagePhase): void {
+  if (!stage_transitions[from].includes(to)) throw new Error(`Illegal stage transition ${from} → ${to}.`);
+}
+
+/** True for phases that a plan never leaves. */
+export function isTerminal(phase: PlanPhase): boolean {
+  return plan_transitions[phase].length === 0;
+}
+
+/** True for phases that a stage never leaves. */
+export function isSettled(phase: StagePhase): boolean {
+  return stage_transitions[phase].length === 0;
+}

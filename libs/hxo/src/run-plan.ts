@@ -1,0 +1,48 @@
+import { certifyPlan } from './aggregate/certify-plan.js';
+import type { EnginePorts } from './engine-ports.js';
+import { runStage, skipStage, type StageEnd } from './execute/run-stage.js';
+import { partitionStage } from './partition/partition-into-store.js';
+import { enterPhase } from './plan/enter-phase.js';
+import type { LivePlan, LiveStage } from './plan/live-plan.js';
+
+/**
+ * The life of a plan, from its durable submission to its certificate.
+ *
+ * Every step begins by looking at where the plan stands, and does nothing that the checkpoint store shows as done: a plan
+ * that a crash interrupted is resumed by running this again, from the top. A step that finds the plan stopped throws
+ * PlanStopped; whoever stopped it has stored why.
+ */
+export async function runPlan(plan: LivePlan, ports: EnginePorts): Promise<void> {
+  // Every stage is cut into shards, with content ids, and those whose work was done before are done by reuse. Nothing is
+  // dispatched before the whole plan is known to stay within its max_shards.
+  await enterPhase(plan, 'partitioning', ports);
+  for (const stage of plan.stages) await partitionStage(stage, ports);
+
+  // Stages start when those that they depend on are done, and run side by side. Their shards are leased in bundles, carried
+  // to workers, executed, and each result is accepted exactly once; then the stage's collector folds them into its output.
+  await enterPhase(plan, 'running', ports);
+  await runStages(plan, ports);
+
+  // All that was accepted becomes the leaves of a Merkle tree; its root is signed, and the plan has ended.
+  await enterPhase(plan, 'aggregating', ports);
+  await certifyPlan(plan, ports);
+}
+
+/** Runs every stage of the DAG. One whose dependencies did not all succeed is skipped. */
+async function runStages(plan: LivePlan, ports: EnginePorts): Promise<void> {
+  const ends = new Map<string, Promise<StageEnd>>();
+  const endOf = (stage: LiveStage): Promise<StageEnd> => {
+    const known = ends.get(stage.spec.id);
+    if (known !== undefined) return known;
+    const end = afterDependencies(stage);
+    ends.set(stage.spec.id, end);
+    return end;
+  };
+  const afterDependencies = async (stage: LiveStage): Promise<StageEnd> => {
+    const needed = plan.stages.filter((other) => stage.spec.dependencies.includes(other.spec.id));
+    const before = await Promise.all(needed.map(endOf));
+    const free = before.every((end) => end === 'done') && !plan.halted;
+    return free ? runStage(stage, ports) : skipStage(stage, ports);
+  };
+  await Promise.all(plan.stages.map(endOf));
+}

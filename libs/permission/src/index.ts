@@ -1,0 +1,5 @@
+export * from './access.js';
+export * from './authenticate.js';
+export * from './denial.js';
+export * from './permission.guard.js';
+export * from './permission.module.js';

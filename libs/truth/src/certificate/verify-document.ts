@@ -1,0 +1,43 @@
+import type { KeyObject } from 'node:crypto';
+import { checkReceipt } from './receipt.js';
+import { checkReport } from './report.js';
+import { isObject } from './shape.js';
+import { failedVerdict, verdictOn, type Verdict } from './verdict.js';
+
+/**
+ * Verifies a document without any server: a plan's report, its certificate, or the receipt of one shard; which of
+ * them it is shows from its fields. Only `trusted` keys count: without any, the verdict is a failure.
+ *
+ * Takes anything: malformed input gives a failed verdict that says what is wrong, never an exception.
+ */
+export function verifyDocument(text: string, trusted: readonly KeyObject[]): Verdict {
+  let document: unknown;
+  try {
+    document = JSON.parse(text.replace(/^\ufeff/, ''));
+  } catch (error) {
+    return failedVerdict('unknown', 'document', `This is not JSON: ${(error as SyntaxError).message}.`);
+  }
+  if (isObject(document)) {
+    if (typeof document.type === 'string' && document.type.startsWith('hxo-receipt/')) {
+      return checkReceipt(document, trusted);
+    }
+    if ('payload' in document && 'signatures' in document) return verdictOn('certificate', document, trusted);
+    if ('plan_id' in document && 'certificate' in document) {
+      return document.certificate === null
+        ? failedVerdict('report', 'certificate', whyUncertified(document))
+        : checkReport(document, trusted);
+    }
+  }
+  return failedVerdict(
+    'unknown',
+    'document',
+    'This is no report (an object with plan_id and certificate), no certificate (a DSSE envelope with payload and ' +
+      'signatures) and no receipt (type hxo-receipt/v1).',
+  );
+}
+
+function whyUncertified(report: Record<string, unknown>): string {
+  return report.final === true
+    ? 'The plan ended without a certificate, so nothing in this report can be verified.'
+    : 'The plan has not ended, so there is no certificate yet: fetch the report again when it has.';
+}
