@@ -163,7 +163,7 @@ describe('The pool of threads and processes', () => {
 
   it.each(isolations)('runs 10,000 tiny shards, each once (%s)', async (isolation) => {
     await begin();
-    const bundles = [];
+    const bundles: number[] = [];
     for (let i = 0; i < 40; i++)
       bundles.push(await dispatch(isolation, new Array(250).fill({ do: 'noop' }) as object[]));
     await until(() => bundles.every((bundle) => sink.over(bundle)));

@@ -1,6 +1,5 @@
 /** The API process: settings, then the store, then the engine, then HTTP; and the same backwards at the end. */
 import type { AddressInfo } from 'node:net';
-import { dirname } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, partitioners } from '#hxo';
@@ -81,8 +80,9 @@ async function main(settings: Settings, log: Log): Promise<void> {
 
 /** Files of HXO itself, which no plan may read. */
 function ownFiles(settings: Settings): string[] {
-  const own = [settings.home, settings.db_path, settings.artifacts_dir, settings.signing_key_file];
-  return settings.log_file === null ? own : [...own, dirname(settings.log_file)];
+  const database = ['', '-wal', '-shm', '.lock'].map((suffix) => `${settings.db_path}${suffix}`);
+  const own = [settings.home, ...database, settings.artifacts_dir, settings.signing_key_file];
+  return settings.log_file === null ? own : [...own, settings.log_file];
 }
 
 function urlOf(host: string, port: number): string {
