@@ -20,7 +20,7 @@ class RecordingSink implements TransportSink {
   readonly losses: (LeaseRef & { reason: string })[] = [];
   readonly begun: number[] = [];
   most_at_once = 0;
-  commit: () => Promise<void> = async () => undefined;
+  commit: (bundle: number) => Promise<void> = async () => undefined;
 
   started({ bundle }: LeaseRef): void {
     this.begun.push(bundle);
@@ -29,7 +29,7 @@ class RecordingSink implements TransportSink {
   heartbeat(): void {}
   async outcomes(batch: OutcomeBatch): Promise<void> {
     this.batches.push(batch);
-    await this.commit();
+    await this.commit(batch.bundle);
   }
   lost(lease: LeaseRef & { reason: string }): void {
     this.losses.push(lease);
@@ -315,23 +315,23 @@ describe('The pool of threads and processes', () => {
     for (const isolation of ['thread', 'process', 'thread', 'process'] as const) {
       await dispatch(isolation, [{ do: 'wait', ms: 400 }]);
     }
-    await until(() => sink.batches.length === 4);
+    await until(() => sink.batches.filter((batch) => batch.final).length === 4);
     expect(sink.most_at_once).toBe(2);
   });
 
   it('starts no third bundle of a worker before the first is committed', async () => {
-    const commits: (() => void)[] = [];
-    sink.commit = () => new Promise((resolve) => commits.push(resolve));
+    const commits: { bundle: number; resolve: () => void }[] = [];
+    sink.commit = (bundle) => new Promise((resolve) => commits.push({ bundle, resolve }));
     await begin({ workers: 1 });
     for (let i = 0; i < 4; i++) await dispatch('thread', [{ do: 'noop' }]);
     await until(() => sink.begun.length === 2);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(sink.begun).toHaveLength(2);
-    commits.shift()!();
+    for (const { bundle, resolve } of commits) if (bundle === sink.begun[0]) resolve();
     await until(() => sink.begun.length === 3);
     sink.commit = async () => undefined;
-    for (const commit of commits) commit();
-    await until(() => sink.batches.length === 4);
+    for (const { resolve } of commits) resolve();
+    await until(() => sink.batches.filter((batch) => batch.final).length === 4);
   });
 
   it('runs shards of a bundle at the same time when it says so, and ends only those past their limit', async () => {

@@ -1,8 +1,7 @@
 import { fork } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
-import { concurrency_max } from '../../hxo/src/execute/run-bundle.js';
-import { lane_fd, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
+import { lane_fd, lane_record_bytes, lanes_max, type FromMember, type ToMember } from './protocol.js';
 
 /** A thread or a process of the pool, as the pool sees it. */
 export interface Member {
@@ -32,7 +31,7 @@ export interface MemberOptions {
 
 /** Starts a worker thread. Its kill stops JavaScript, endless loops included, but no native call that is running. */
 export function startThread(options: MemberOptions, listener: MemberListener): Member {
-  const lanes = new Int32Array(new SharedArrayBuffer(concurrency_max * Int32Array.BYTES_PER_ELEMENT));
+  const lanes = new Int32Array(new SharedArrayBuffer(lanes_max * Int32Array.BYTES_PER_ELEMENT));
   const worker = new Worker(options.script, {
     env: { ...options.env },
     ...(options.max_old_space_mb && { resourceLimits: { maxOldGenerationSizeMb: options.max_old_space_mb } }),
@@ -52,7 +51,7 @@ export function startThread(options: MemberOptions, listener: MemberListener): M
 
 /** Starts a child process. Its kill is SIGKILL, which stops native calls too. */
 export function startProcess(options: MemberOptions, listener: MemberListener): Member {
-  const lanes = new Int32Array(concurrency_max);
+  const lanes = new Int32Array(lanes_max);
   const child = fork(options.script, {
     env: { ...options.env },
     execArgv: options.max_old_space_mb ? [`--max-old-space-size=${options.max_old_space_mb}`] : [],

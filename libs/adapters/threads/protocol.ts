@@ -30,6 +30,8 @@ export type FromMember =
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[]; readonly final: boolean }
   | { readonly type: 'log'; readonly message: string };
 
+/** Shards of one bundle that run at once, at most: each has a lane. */
+export const lanes_max = 256;
 /** What a lane shows when no shard runs in it. */
 export const lane_idle = 0;
 /** Lanes show a running count of shards from 1; it starts over before it leaves the range of Int32. */

@@ -1,8 +1,7 @@
 import type { Bundle, LeaseRef, Outcome, TransportSink } from '#hxo/execute';
-import { shardTimeout } from '../../hxo/src/execute/outcome.js';
 import { LaneWatch, type LaneSpan, type RunningShard } from './lane-watch.js';
 import type { Member, MemberListener } from './member.js';
-import { lane_sequence_max, type FromMember } from './protocol.js';
+import { lane_sequence_max, lanes_max, type FromMember } from './protocol.js';
 
 /** Bundles given to a member whose outcomes are not all committed: bounds its memory when the store is slow. */
 const bundles_ahead_max = 2;
@@ -86,6 +85,7 @@ export class Seat {
   }
 
   take(bundle: Bundle): void {
+    const concurrency = Math.max(1, Math.min(bundle.concurrency, lanes_max));
     clearTimeout(this.#idle_timer);
     const member = (this.#member ??= this.#start());
     const ordinals = bundle.work.type === 'shards' ? bundle.work.shards.map((shard) => shard.ordinal) : [0];
@@ -93,7 +93,7 @@ export class Seat {
     const held: Held = {
       bundle,
       ordinals,
-      span: { base: this.#next_sequence, count: ordinals.length, concurrency: bundle.concurrency },
+      span: { base: this.#next_sequence, count: ordinals.length, concurrency },
       reported: new Set(),
       begun_at: undefined,
       cancelled_at: undefined,
@@ -102,7 +102,7 @@ export class Seat {
     this.#next_sequence += ordinals.length;
     this.#held.push(held);
     this.#uncommitted.add(held);
-    member.send({ type: 'bundle', bundle, base: held.span.base });
+    member.send({ type: 'bundle', bundle: { ...bundle, concurrency }, base: held.span.base });
   }
 
   /** Tells the member to end what it has of a plan; {@link watch} sees to it that it does. */
@@ -282,9 +282,11 @@ export class Seat {
 }
 
 function timeouts({ bundle, ordinals, reported }: Held, overdue: readonly RunningShard[]): Outcome[] {
+  const message = `The shard ran past its limit of ${bundle.shard_timeout_ms} ms and did not mind its signal: its worker was ended. Make shards smaller, or raise shard_timeout_ms.`;
   return overdue
-    .map(({ index, ran_ms }) => shardTimeout(ordinals[index]!, bundle.shard_timeout_ms, Math.round(ran_ms)))
-    .filter(({ ordinal }) => !reported.has(ordinal));
+    .map(({ index, ran_ms }) => ({ ordinal: ordinals[index]!, duration_ms: Math.round(ran_ms) }))
+    .filter(({ ordinal }) => !reported.has(ordinal))
+    .map((shard) => ({ ...shard, status: 'failed', verdict: 'retry', code: 'SHARD_TIMEOUT', message }));
 }
 
 function leaseOf({ plan_id, bundle, attempt }: Bundle): LeaseRef {

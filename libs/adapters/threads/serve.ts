@@ -1,7 +1,6 @@
 import { writeSync } from 'node:fs';
 import { parentPort, Worker } from 'node:worker_threads';
-import type { ArtifactStore, Bundle, Workspace } from '#hxo/execute';
-import { runBundle, type BundleHost, type ExecutorRegistry } from '../../hxo/src/execute/run-bundle.js';
+import { runBundle, type ArtifactStore, type Bundle, type Executor, type Workspace } from '#hxo/execute';
 import { lane_fd, lane_idle, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
 
 /** Log lines of one bundle beyond this are dropped: an executor that logs in a loop must not fill the pool's memory. */
@@ -10,7 +9,7 @@ const log_chars_max = 1_000;
 
 /** What a member works with. */
 export interface MemberEquipment {
-  readonly executors: ExecutorRegistry;
+  readonly executors: ReadonlyMap<string, Executor>;
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
 }
@@ -133,7 +132,7 @@ class Serving {
     }
   }
 
-  #hostOf({ base, abort }: Waiting): BundleHost {
+  #hostOf({ base, abort }: Waiting): Parameters<typeof runBundle>[1] {
     const { channel, equipment } = this;
     let log_lines = 0;
     return {

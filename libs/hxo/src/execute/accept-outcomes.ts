@@ -2,8 +2,12 @@ import type { ResultRow, StoredEvent, Transaction } from '../checkpoint/checkpoi
 import type { GenesisLink } from '../links/genesis.link.js';
 import type { TruthLink } from '../links/truth.link.js';
 import type { LiveStage } from '../plan/live-plan.js';
+import { isTerminal } from '../plan/phases.js';
 import { outputDigest } from '../aggregate/plan-trees.js';
 import type { Outcome, OutcomeBatch } from './transport.js';
+
+/** Leases that a shard may lose with their workers before it fails: it may well be what kills them. */
+export const lease_losses_max = 20;
 
 /** An executor error, and whether it was the last that the shard may have. */
 export interface ShardFailure {
@@ -17,7 +21,7 @@ export interface ShardFailure {
 export interface Acceptance {
   readonly done: readonly number[];
   readonly failures: readonly ShardFailure[];
-  /** Shards whose worker could not be trusted: not charged with a failure. */
+  /** Shards whose worker could not be trusted: charged with a lost lease, not with a failure. */
   readonly returned: readonly number[];
   readonly events: readonly StoredEvent[];
 }
@@ -26,8 +30,9 @@ export interface Acceptance {
  * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory, so
  * that it may run again if the transaction does.
  *
- * An outcome below its shard's fence is late and dropped. One of a shard that has a result already is a duplicate when the
- * digests agree; when they do not, the executor is not deterministic: the first result stands, and that is audited.
+ * An outcome below its shard's fence is late and dropped, and so is every one of a plan that has ended. One of a shard that
+ * has a result already is a duplicate when the digests agree; when they do not, the executor is not deterministic: the
+ * first result stands, and that is audited.
  */
 export function acceptOutcomes(
   tx: Transaction,
@@ -40,19 +45,21 @@ export function acceptOutcomes(
   const failures: ShardFailure[] = [];
   const returned: number[] = [];
   const events: StoredEvent[] = [];
+  if (isTerminal(tx.planPhase(plan.plan_no))) return { done, failures, returned, events };
+  const decided = new Set<number>();
   for (const outcome of batch.outcomes) {
-    if (batch.attempt < board.attemptOf(outcome.ordinal)) continue;
+    const { ordinal } = outcome;
+    if (batch.attempt < board.attemptOf(ordinal)) continue;
+    if (decided.has(ordinal) || !board.isUnderWay(ordinal)) {
+      events.push(...reportDifference(tx, stage, outcome, ports.truth));
+      continue;
+    }
+    decided.add(ordinal);
     if (outcome.status === 'done') {
-      const standing = tx.insertResult(
-        plan.plan_no,
-        plan.revision,
-        stage_no,
-        doneRow(outcome, batch, ports.now_ms),
-      );
-      if (standing === null) done.push(outcome.ordinal);
-      else events.push(...reportDifference(tx, stage, outcome, standing, ports.truth));
-    } else if (outcome.verdict === 'halt') {
-      returned.push(outcome.ordinal);
+      const row = doneRow(outcome, batch, ports.now_ms);
+      if (tx.insertResult(plan.plan_no, plan.revision, stage_no, row) === null) done.push(ordinal);
+    } else if (outcome.verdict === 'halt' && board.lossesOf(ordinal) < lease_losses_max) {
+      returned.push(ordinal);
     } else {
       const failure = acceptFailure(tx, stage, batch, outcome, ports.now_ms);
       if (failure !== null) failures.push(failure);
@@ -92,12 +99,9 @@ function acceptFailure(
   const { ordinal, code, message } = outcome;
   const failure = { ordinal, attempt: batch.attempt, code, message, worker: batch.worker, at: now_ms };
   if (!tx.insertFailure(plan.plan_no, stage_no, failure)) return null;
-  const final = outcome.verdict === 'fail' || board.failuresOf(ordinal) + 1 >= spec.retry.max_failures;
-  if (
-    final &&
-    tx.insertResult(plan.plan_no, plan.revision, stage_no, failedRow(outcome, batch, now_ms)) !== null
-  )
-    return null;
+  // A halt gets here when the shard has lost its last lease.
+  const final = outcome.verdict !== 'retry' || board.failuresOf(ordinal) + 1 >= spec.retry.max_failures;
+  if (final) tx.insertResult(plan.plan_no, plan.revision, stage_no, failedRow(outcome, batch, now_ms));
   return { ordinal, code, message, final };
 }
 
@@ -145,14 +149,17 @@ export function failedRow(
   };
 }
 
+/** Audits an outcome of a shard that was decided before, when it contradicts the result that stands. */
 function reportDifference(
   tx: Transaction,
   stage: LiveStage,
-  outcome: Extract<Outcome, { status: 'done' }>,
-  standing: ResultRow,
+  outcome: Outcome,
   truth: TruthLink,
 ): StoredEvent[] {
-  if (standing.status === 'done' && outputDigest(standing) === outcome.digest) return [];
+  if (outcome.status !== 'done') return [];
+  const { plan, stage_no } = stage;
+  const standing = tx.standingResult(plan.plan_no, plan.revision, stage_no, outcome.ordinal);
+  if (standing?.status !== 'done' || outputDigest(standing) === outcome.digest) return [];
   return truth.audit(tx, {
     actor: 'hxo',
     action: 'result.nondeterministic',

@@ -20,8 +20,6 @@ import {
 import type { Bundle, BundleShard, Outcome } from './transport.js';
 import type { Workspace } from './workspace.js';
 
-/** Shards of one bundle that run at once, at most, whatever the bundle asks for. */
-export const concurrency_max = 256;
 const batch_outcomes_max = 256;
 const batch_ms = 1;
 /** The longest delay that setTimeout takes. */
@@ -138,7 +136,7 @@ class BundleRun {
     private readonly perform: Perform,
     private readonly host: BundleHost,
   ) {
-    this.#busy_lanes = Math.max(1, Math.min(bundle.concurrency, concurrency_max, ordinals.length));
+    this.#busy_lanes = Math.max(1, Math.min(bundle.concurrency, ordinals.length));
     this.#lanes = new Array<undefined>(this.#busy_lanes).fill(undefined);
     this.#reported_at = host.now();
   }
