@@ -17,6 +17,7 @@ Examples:
   hxo report <plan_id>                  what it came to
   hxo report <plan_id> --json > r.json
   hxo verify r.json --key .hxo/keys/signing.pem.pub
+  hxo verify --store .hxo --key .hxo/keys/signing.pem.pub
   hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
   hxo events --topic "hxo.shard.*" --follow
   hxo doctor                            when something is wrong

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import type { Command } from 'commander';
 import { readPublicKey, type Verdict, verifyDocument } from '#truth';
 import { parseOrdinal, readSource } from './arguments.js';
 import { exit_codes, UsageError } from './exit-codes.js';
-import { answer, openSession, printable, type GlobalOptions } from './session.js';
+import { answer, openSession, type GlobalOptions } from './session.js';
 import { unpackStage } from './unpack-stage.js';
 
 /** Commands that fetch proofs, check them, and restore what was packed. */
@@ -27,12 +28,26 @@ export function addProofCommands(program: Command): void {
     });
   program
     .command('verify')
-    .description('check a report, certificate or receipt against a key that you trust; needs no server')
-    .argument('<file>', 'file as printed by report --json, certificate or receipt; - reads standard input')
+    .description('check a document, or a whole store, against a key that you trust; needs no server')
+    .argument('[file]', 'file as printed by report --json, certificate or receipt; - reads standard input')
+    .option(
+      '--store <home>',
+      'check every certified plan in this HXO_HOME instead: rows, artifacts, certificates',
+    )
+    .option('--db <file>', 'checkpoint store, where HXO_DB_PATH put it elsewhere (with --store)')
+    .option('--artifacts <dir>', 'artifacts, where HXO_ARTIFACTS_DIR put them elsewhere (with --store)')
     .option('--key <key>', 'trusted public key: a PEM file, or base64; may be repeated', collect, [])
-    .action(async (file: string, options: { key: readonly string[] }, command: Command) => {
+    .action(async (file: string | undefined, options: VerifyOptions, command: Command) => {
       const keys = options.key.map(readTrustedKey);
-      printVerdict(verifyDocument(await readSource(file), keys), command);
+      if (options.store === undefined) {
+        conclude(await checkDocument(file, options, keys), verdictText, command);
+        return;
+      }
+      if (file !== undefined) throw new UsageError(`Verify either ${file} or --store, not both at once.`);
+      const { store, db = join(store, 'checkpoints.db'), artifacts = join(store, 'artifacts') } = options;
+      // Only here, because the database takes longer to load than most commands take to run.
+      const { checkStore, storeVerdictText } = await import('./check-store.js');
+      conclude(await checkStore(db, artifacts, keys), storeVerdictText, command);
     });
   program
     .command('unpack')
@@ -61,10 +76,33 @@ export function readTrustedKey(fileOrText: string): KeyObject {
   }
 }
 
+interface VerifyOptions {
+  readonly key: readonly string[];
+  readonly store?: string;
+  readonly db?: string;
+  readonly artifacts?: string;
+}
+
+async function checkDocument(
+  file: string | undefined,
+  { db, artifacts }: VerifyOptions,
+  keys: readonly KeyObject[],
+): Promise<Verdict> {
+  if (db !== undefined || artifacts !== undefined)
+    throw new UsageError('--db and --artifacts go with --store.');
+  if (file === undefined)
+    throw new UsageError('Give a file to verify, or --store with the home of a server.');
+  return verifyDocument(await readSource(file), keys);
+}
+
 /** Prints what was checked and sets the exit code. */
-function printVerdict(verdict: Verdict, command: Command): void {
+function conclude<V extends { readonly ok: boolean }>(
+  verdict: V,
+  text: (verdict: V) => string,
+  command: Command,
+): void {
   const { json = false } = command.optsWithGlobals<GlobalOptions>();
-  process.stdout.write(json ? `${JSON.stringify(verdict)}\n` : `${printable(verdictText(verdict))}\n`);
+  answer({ json }, verdict, () => text(verdict));
   process.exitCode = verdict.ok ? exit_codes.ok : exit_codes.failed;
 }
 

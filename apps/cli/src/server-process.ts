@@ -55,6 +55,12 @@ export class ServerProcess {
     return await Promise.race([this.url, ended]);
   }
 
+  /** The server's process id, which is also its process group's. Throws when it could not be started. */
+  get pid(): number {
+    if (this.child.pid === undefined) throw new Error('The server could not be started.');
+    return this.child.pid;
+  }
+
   /** The last lines that the server wrote. */
   logTail(): string {
     return this.tail.join('\n');

@@ -27,6 +27,7 @@ export class FifoWriter {
   private draining = false;
   private closed = false;
   private retry_ms = retry_first_ms;
+  private retry: NodeJS.Timeout | undefined;
   private problem: string | null = null;
   private idle: (() => void)[] = [];
 
@@ -50,11 +51,12 @@ export class FifoWriter {
     return this.problem;
   }
 
-  /** Waits for the queued jobs, then refuses more. */
+  /** Waits for the queued jobs, then refuses more. Those that cannot be written now are rejected. */
   async close(): Promise<void> {
     this.closed = true;
     if (this.queue.length > 0 && this.problem === null)
       await new Promise<void>((resolve) => this.idle.push(resolve));
+    clearTimeout(this.retry);
     for (const job of this.queue.splice(0))
       job.reject(new StoreUnavailable('The checkpoint store is closed.'));
   }
@@ -67,20 +69,22 @@ export class FifoWriter {
       this.drain();
     };
     if (delay_ms === 0) setImmediate(drain);
-    else setTimeout(drain, delay_ms);
+    else this.retry = setTimeout(drain, delay_ms);
   }
 
   private drain(): void {
-    if (this.queue.length === 0) return;
+    // With nothing to write, trouble is looked into all the same: readiness must not wait for somebody's luck.
+    if (this.queue.length === 0 && this.problem === null) return;
     const settle: (() => void)[] = [];
     let taken = 0;
     try {
       this.db.exec('BEGIN IMMEDIATE');
       const deadline = performance.now() + batch_ms;
-      do {
+      if (this.queue.length === 0) this.probe();
+      while (taken < this.queue.length && taken < batch_jobs_max && performance.now() < deadline) {
         settle.push(this.perform(this.queue[taken]!));
         taken++;
-      } while (taken < this.queue.length && taken < batch_jobs_max && performance.now() < deadline);
+      }
       this.db.exec('COMMIT');
     } catch (error) {
       this.unavailable(error as Error & { code?: string });
@@ -92,6 +96,11 @@ export class FifoWriter {
     for (const tell of settle) tell();
     if (this.queue.length > 0) this.schedule(0);
     else for (const resolve of this.idle.splice(0)) resolve();
+  }
+
+  /** Writes a page and changes nothing. */
+  private probe(): void {
+    this.db.pragma(`user_version = ${String(this.db.pragma('user_version', { simple: true }))}`);
   }
 
   /** Runs one job in its savepoint. Returns how to tell its caller after the commit. Throws only on store errors. */
@@ -127,7 +136,11 @@ export class FifoWriter {
     const refused = this.queue.filter((job) => job.patience === 'request');
     this.queue = this.queue.filter((job) => job.patience === 'engine');
     for (const job of refused) job.reject(new StoreUnavailable(this.problem));
-    if (this.queue.length > 0 && !this.closed) this.schedule(this.retry_ms);
+    if (this.closed) {
+      for (const resolve of this.idle.splice(0)) resolve();
+      return;
+    }
+    this.schedule(this.retry_ms);
     this.retry_ms = Math.min(this.retry_ms * 2, retry_max_ms);
   }
 }

@@ -1,4 +1,4 @@
-import { digestBytes, digestOf, type Json } from '#truth';
+import { digestBytes, digestOf, hash_bytes, type Digest, type Json } from '#truth';
 import type {
   BundleRow,
   CertificateRow,
@@ -11,7 +11,7 @@ import type {
   StagePhase,
   StageRow,
 } from '#hxo';
-import { parseRanges } from '#hxo';
+import { parseRanges, RowUnreadable } from '#hxo';
 import type {
   BundleEntity,
   CertificateEntity,
@@ -24,31 +24,45 @@ import type {
 /** Rows of the tables → rows as the engine knows them. The one place that knows both. */
 
 export function planRow(row: PlanEntity): PlanRow {
+  const damaged = damageOf('plan', {});
   return {
     plan_no: row.plan_no,
     plan_id: row.plan_id as PlanId,
-    spec: JSON.parse(row.spec) as PlanSpec,
-    spec_digest: digestOf(row.spec_digest),
+    name: row.name,
+    spec: parsed(row.spec, 'spec', damaged) as PlanSpec,
+    spec_digest: digest(row.spec_digest, 'spec_digest', damaged),
     revision: row.revision,
     phase: row.phase as PlanPhase,
     submitted_at: row.submitted_at,
     started_at: row.started_at,
     finished_at: row.finished_at,
-    error: row.error_code === null ? null : { code: row.error_code, detail: row.error_detail ?? '' },
-    root: row.root === null ? null : digestOf(row.root),
+    error: errorOf(row),
+    root: row.root === null ? null : digest(row.root, 'root', damaged),
   };
 }
 
+function errorOf({ error_code, error_detail }: PlanEntity): PlanRow['error'] {
+  if (error_code === null && error_detail === null) return null;
+  return { code: error_code ?? '', detail: error_detail ?? '' };
+}
+
 export function stageRow(row: StageEntity): StageRow {
+  const damaged = damageOf('stage', { stage_no: row.stage_no });
   return {
     ...row,
     phase: row.phase as StagePhase,
-    misses: JSON.parse(row.misses) as StageRow['misses'],
-    output: row.output === null ? null : (JSON.parse(row.output) as StageRow['output']),
+    misses: parsed(row.misses, 'misses', damaged) as StageRow['misses'],
+    output: row.output === null ? null : (parsed(row.output, 'output', damaged) as StageRow['output']),
   };
 }
 
 export function segmentRow(row: SegmentEntity): Segment {
+  if (!Buffer.isBuffer(row.cas) || row.cas.length !== row.count * hash_bytes)
+    throw new RowUnreadable(
+      'segment',
+      { stage_no: row.stage_no, ordinal: row.first_ordinal },
+      'cas or count',
+    );
   return {
     first_ordinal: row.first_ordinal,
     count: row.count,
@@ -70,13 +84,15 @@ export function bundleRow(row: BundleEntity): BundleRow {
 }
 
 export function resultRow(row: ResultEntity): ResultRow {
+  const { stage_no, ordinal, declared_output, artifacts } = row;
+  const damaged = damageOf('result', { stage_no, ordinal });
   return {
-    ordinal: row.ordinal,
+    ordinal,
     attempt: row.attempt,
     status: row.status as ResultRow['status'],
-    declared_output: row.declared_output === null ? null : digestOf(row.declared_output),
+    declared_output: declared_output === null ? null : digest(declared_output, 'declared_output', damaged),
     value: row.value,
-    artifacts: row.artifacts === null ? [] : (JSON.parse(row.artifacts) as ResultRow['artifacts']),
+    artifacts: artifacts === null ? [] : (parsed(artifacts, 'artifacts', damaged) as ResultRow['artifacts']),
     source_plan_no: row.source_plan_no,
     worker: row.worker,
     duration_ms: row.duration_us / 1000,
@@ -100,11 +116,32 @@ export function resultParameters(result: ResultRow): unknown[] {
 }
 
 export function certificateRow(row: CertificateEntity): CertificateRow {
+  const damaged = damageOf('certificate', {});
   return {
-    envelope: JSON.parse(row.envelope) as Json,
-    key_id: digestOf(row.key_id),
+    envelope: parsed(row.envelope, 'envelope', damaged) as Json,
+    key_id: digest(row.key_id, 'key_id', damaged),
     public_key: row.public_key,
-    leaves: { digest: digestOf(row.leaves), bytes: row.leaves_bytes },
-    records: { digest: digestOf(row.records), bytes: row.records_bytes },
+    leaves: { digest: digest(row.leaves, 'leaves', damaged), bytes: row.leaves_bytes },
+    records: { digest: digest(row.records, 'records', damaged), bytes: row.records_bytes },
   };
+}
+
+type Damage = (column: string) => RowUnreadable;
+
+function damageOf(table: RowUnreadable['table'], at: RowUnreadable['at']): Damage {
+  return (column) => new RowUnreadable(table, at, column);
+}
+
+function parsed(text: string, column: string, damaged: Damage): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw damaged(column);
+  }
+}
+
+function digest(bytes: Buffer, column: string, damaged: Damage): Digest {
+  // SQLite keeps any type in any column: what is no blob has no length of 32 either.
+  if (!Buffer.isBuffer(bytes) || bytes.length !== hash_bytes) throw damaged(column);
+  return digestOf(bytes);
 }

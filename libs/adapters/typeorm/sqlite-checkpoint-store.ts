@@ -69,24 +69,15 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   static async open(path: string, fatal: (error: Error) => void): Promise<SqliteCheckpointStore> {
     mkdirSync(dirname(path), { recursive: true });
     const lock = lead(`${path}.lock`);
-    const source = new DataSource({
-      type: 'better-sqlite3',
-      database: path,
-      entities,
-      migrations: [InitialSchema1763900000000],
-      migrationsRun: true,
-      prepareDatabase: (db: Database.Database) => secure(db),
-    });
-    await source.initialize();
-    const db = (source.driver as unknown as { readonly databaseConnection: Database.Database })
-      .databaseConnection;
-    const damage = db.pragma('quick_check(1)', { simple: true });
-    if (damage !== 'ok') {
-      throw new Error(
-        `The checkpoint store ${path} is damaged: ${String(damage)}. Restore it from a backup.`,
-      );
+    try {
+      const source = await connect(path);
+      const db = (source.driver as unknown as { readonly databaseConnection: Database.Database })
+        .databaseConnection;
+      return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
+    } catch (error) {
+      lock.close();
+      throw error;
     }
-    return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
   }
 
   write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T> {
@@ -245,6 +236,28 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     await this.writer.close();
     await this.source.destroy();
     this.lock.close();
+  }
+}
+
+async function connect(path: string): Promise<DataSource> {
+  const source = new DataSource({
+    type: 'better-sqlite3',
+    database: path,
+    entities,
+    migrations: [InitialSchema1763900000000],
+    migrationsRun: true,
+    prepareDatabase: (db: Database.Database) => {
+      secure(db);
+      assertSound(db, path);
+    },
+  });
+  return source.initialize();
+}
+
+function assertSound(db: Database.Database, path: string): void {
+  const damage = db.pragma('quick_check(1)', { simple: true });
+  if (damage !== 'ok') {
+    throw new Error(`The checkpoint store ${path} is damaged: ${String(damage)}. Restore it from a backup.`);
   }
 }
 

@@ -60,11 +60,12 @@ export class SqlitePlanReader implements PlanReader {
     return row === undefined ? null : certificateRow(row as CertificateEntity);
   }
 
-  certifiedPlans(): PlanRow[] {
+  certifiedPlans(): { readonly plan_no: number; readonly revision: number }[] {
     const rows = this.sql(
-      'SELECT plan.* FROM plan JOIN certificate USING (plan_no, revision) ORDER BY plan_no',
+      `SELECT plan_no, revision FROM certificate
+       UNION SELECT plan_no, revision FROM plan WHERE root IS NOT NULL OR phase = 'succeeded' ORDER BY plan_no, revision`,
     ).all();
-    return (rows as PlanEntity[]).map(planRow);
+    return rows as { plan_no: number; revision: number }[];
   }
 
   /** A prepared statement, kept for the next call. */

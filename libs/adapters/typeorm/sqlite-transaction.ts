@@ -33,7 +33,7 @@ export class SqliteTransaction implements Transaction {
       `INSERT INTO plan (plan_id, name, spec, spec_digest, revision, phase, submitted_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     ).run(
       plan.plan_id,
-      plan.spec.name,
+      plan.name,
       canonicalJson(plan.spec),
       digestBytes(plan.spec_digest),
       plan.revision,
@@ -157,11 +157,14 @@ export class SqliteTransaction implements Transaction {
          source_plan_no, worker, duration_us, finished_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     ).run(plan_no, revision, stage_no, result.ordinal, ...resultParameters(result));
-    if (changes === 1) return null;
-    const standing = this.sql(
+    return changes === 1 ? null : this.standingResult(plan_no, revision, stage_no, result.ordinal);
+  }
+
+  standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
+    const row = this.sql(
       'SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal = ?',
-    );
-    return resultRow(standing.get(plan_no, revision, stage_no, result.ordinal) as ResultEntity);
+    ).get(plan_no, revision, stage_no, ordinal) as ResultEntity | undefined;
+    return row === undefined ? null : resultRow(row);
   }
 
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean {

@@ -11,12 +11,7 @@ export interface TopicData {
   };
   'hxo.shard.created': {
     readonly stage: string;
-    readonly shards: readonly {
-      readonly ordinal: number;
-      readonly cas_id: string;
-      readonly wave: number;
-      readonly weight: number;
-    }[];
+    readonly shards: readonly { readonly ordinal: number }[];
   };
   'hxo.shard.claimed': {
     readonly stage: string;
@@ -28,9 +23,7 @@ export interface TopicData {
     readonly shards: readonly {
       readonly ordinal: number;
       readonly attempt: number;
-      readonly output: string;
       readonly reused: boolean;
-      readonly duration_ms: number;
     }[];
   };
   'hxo.shard.failed': {
@@ -107,15 +100,15 @@ export const topics: { readonly [T in Topic]: TopicEntry<T> } = {
     fields: {
       name: 'Name of the plan.',
       phase: 'The phase that the plan is in now, as in its status.',
-      revision: 'Counts replays of the plan.',
+      revision: 'Revision of the plan, from 1.',
       error: 'Why the plan failed or was aborted: `code` and `detail`; else null.',
     },
   },
   'hxo.shard.created': {
     status: 'published',
     direction: 'from HXO',
-    when: 'A stage was partitioned and its shards are stored.',
-    fields: { stage, shards: 'Each with `ordinal`, `cas_id` (64 hex digits), `wave`, `weight`.' },
+    when: 'Shards of a stage were cut and stored.',
+    fields: { stage, shards: 'Each with `ordinal`, its position in the stage.' },
   },
   'hxo.shard.claimed': {
     status: 'published',
@@ -133,7 +126,7 @@ export const topics: { readonly [T in Topic]: TopicEntry<T> } = {
     when: 'Results of shards were accepted, executed now or reused.',
     fields: {
       stage,
-      shards: 'Each with `ordinal`, `attempt`, `output` (64 hex digits), `reused`, `duration_ms`.',
+      shards: 'Each with `ordinal`, `attempt` (0 when reused), and `reused`.',
     },
   },
   'hxo.shard.failed': {

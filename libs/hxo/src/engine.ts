@@ -83,7 +83,7 @@ export class Engine {
     const versions = spec.stages.map((stage) => this.catalogue.executors.get(stage.executor)!.version);
     const spec_digest = sha256(canonicalJson(spec));
     const submitted_at = clock.now_ms();
-    const fresh = { plan_id, spec, spec_digest, revision: 1, phase, submitted_at };
+    const fresh = { plan_id, name: spec.name, spec, spec_digest, revision: 1, phase, submitted_at };
     const stored = await store.write((tx) => {
       const earlier =
         idempotency && tx.claimIdempotencyKey(idempotency.key, idempotency.body, plan_id, submitted_at);

@@ -47,6 +47,9 @@ export async function rehydrate(
   }
   await restoreLeases(plan, store);
   for (const stage of plan.stages) restoreResults(plan, stage, store);
+  plan.halted = plan.stages.some(
+    ({ spec, board }) => spec.failure_policy === 'halt_plan' && board.counts().failed > 0,
+  );
   return plan;
 }
 

@@ -41,7 +41,9 @@ async function runStages(plan: LivePlan, ports: EnginePorts): Promise<void> {
   const afterDependencies = async (stage: LiveStage): Promise<StageEnd> => {
     const needed = plan.stages.filter((other) => stage.spec.dependencies.includes(other.spec.id));
     const before = await Promise.all(needed.map(endOf));
-    const free = before.every((end) => end === 'done') && !plan.halted;
+    // A stage that had begun before a crash ends as one that has begun, whatever halted the plan.
+    const halted = plan.halted && stage.phase === 'ready';
+    const free = before.every((end) => end === 'done') && !halted;
     return free ? runStage(stage, ports) : skipStage(stage, ports);
   };
   await Promise.all(plan.stages.map(endOf));

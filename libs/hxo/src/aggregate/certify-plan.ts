@@ -1,4 +1,4 @@
-import type { Segment } from '../checkpoint/checkpoint-store.js';
+import type { PlanRow, Segment } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive, enterPhase } from '../plan/enter-phase.js';
 import { PlanStopped, type LivePlan } from '../plan/live-plan.js';
@@ -54,13 +54,13 @@ async function offerForReuse(plan: LivePlan, { store }: EnginePorts): Promise<vo
 async function finish(plan: LivePlan, seal: Seal, ports: EnginePorts): Promise<void> {
   const { store, genesis, truth, clock } = ports;
   const { plan_no, revision, plan_id } = plan;
-  const finished_at = clock.now_ms();
+  // Certificates carry whole seconds, and what they carry vouches for the row.
+  const finished_at = Math.floor(clock.now_ms() / 1000) * 1000;
   const failed = sum(seal, 'failed');
   const skipped = sum(seal, 'skipped');
   const unfinished = plan.stages.filter((stage) => stage.phase !== 'done').length;
   const phase = unfinished === 0 && failed + skipped === 0 ? 'succeeded' : 'failed';
-  const detail = `${failed} of ${sum(seal, 'total')} shards failed, ${skipped} were skipped.`;
-  const error = phase === 'failed' ? { code: 'SHARDS_FAILED', detail } : null;
+  const error = errorOf(phase, { total: sum(seal, 'total'), failed, skipped });
   const root = seal.tree.root;
   if (plan.stopped !== null) throw plan.stopped;
   const certificate = truth.certify(
@@ -89,6 +89,15 @@ async function finish(plan: LivePlan, seal: Seal, ports: EnginePorts): Promise<v
   }, 'engine');
   plan.phase = phase;
   genesis.announce(events);
+}
+
+/** Why a certified plan failed; null when it succeeded. */
+export function errorOf(
+  phase: 'succeeded' | 'failed',
+  { total, failed, skipped }: { readonly total: number; readonly failed: number; readonly skipped: number },
+): PlanRow['error'] {
+  if (phase === 'succeeded') return null;
+  return { code: 'SHARDS_FAILED', detail: `${failed} of ${total} shards failed, ${skipped} were skipped.` };
 }
 
 function sum(seal: Seal, column: 'total' | 'failed' | 'skipped'): number {

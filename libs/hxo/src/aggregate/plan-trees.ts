@@ -1,8 +1,18 @@
-import { digestOf, hash_bytes, leafHash, planLeaf, sha256, type Digest, type PlanLeaf } from '#truth';
+import {
+  canonicalJson,
+  digestOf,
+  hash_bytes,
+  leafHash,
+  planLeaf,
+  sha256,
+  type Digest,
+  type PlanLeaf,
+} from '#truth';
 import { casHasher } from '../partition/cas.js';
 import type { PlanReader, PlanRow, ResultRow, Segment, StageRow } from '../checkpoint/checkpoint-store.js';
-import { parseShardLines } from '../checkpoint/segment-lines.js';
+import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
+import { printRanges } from '../schedule/ordinal-ranges.js';
 
 /**
  * The two trees that a certificate binds.
@@ -10,8 +20,9 @@ import type { StageSpec } from '../plan/plan-spec.js';
  * The plan tree says what the work came to: a leaf for every shard in the order (stage, ordinal), then one for every
  * stage's output. It holds nothing that depends on timing, so a crash changes no leaf.
  *
- * The record tree says what the store holds: a leaf for every row of segments and results, over every column, in the
- * order (stage, segments, results). It lets anybody name the row that was altered later.
+ * The record tree says what the store holds: a leaf for every row of the plan, its stages, segments and results, over
+ * every column that is final when it is signed, in the order (plan, then for each stage: stage, segments, results). It lets
+ * anybody name the row that was altered later.
  */
 export interface PlanTrees {
   /** Flat leaf hashes, 32 bytes each. */
@@ -30,17 +41,25 @@ export interface StageTally {
   readonly skipped: number;
 }
 
-/** Computes both trees of a plan from the rows of the store. */
+/** Computes both trees of a plan from the rows of the store. Throws RowUnreadable. */
 export function readPlanTrees(reader: PlanReader, plan: PlanRow): PlanTrees {
   const leaves = new HashList();
   const records = new HashList();
   const damage: string[] = [];
-  const stages = reader.stages(plan.plan_no);
-  const tallies = stages.map((stage, i) => {
-    const spec = plan.spec.stages[i]!;
+  records.add(planRecord(plan));
+  const rows = reader.stages(plan.plan_no);
+  const outputs: Buffer[] = [];
+  const tallies = plan.spec.stages.map((spec, stage_no) => {
+    const stage = rows.find((row) => row.stage_no === stage_no);
+    if (stage === undefined) {
+      damage.push(`stage row ${spec.id}: it is gone`);
+      return { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
+    }
+    records.add(stageRecord(stage));
+    outputs.push(planLeaf(outputLeaf(stage, spec)));
     return readStage(reader, plan, stage, spec, { leaves, records, damage });
   });
-  stages.forEach((stage, i) => leaves.add(planLeaf(outputLeaf(stage, plan.spec.stages[i]!))));
+  for (const output of outputs) leaves.add(output);
   return { leaves: leaves.bytes(), records: records.bytes(), stages: tallies, damage };
 }
 
@@ -95,34 +114,88 @@ function readStage(
     executor_version: stage.executor_version,
     dependency_digests: [],
   });
-  const results = reader.results(plan.plan_no, plan.revision, stage.stage_no);
-  const result_records = new HashList();
+  const results = new ResultWalk(reader.results(plan.plan_no, plan.revision, stage.stage_no));
   const tally = { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
-  let result = results.next();
   for (const segment of reader.segments(plan.plan_no, stage.stage_no)) {
     to.records.add(segmentRecord(segment));
-    const lines = parseShardLines(segment.lines);
+    const lines = linesOf(segment);
+    let sound = segment.first_ordinal === tally.total;
     for (let i = 0; i < segment.count; i++) {
       const ordinal = segment.first_ordinal + i;
       const cas = digestOf(segment.cas.subarray(i * hash_bytes, (i + 1) * hash_bytes));
       const line = lines[i];
-      if (ordinal !== tally.total || line === undefined || casOf(line.inputs, line.input_digests) !== cas) {
-        to.damage.push(`shard ${ordinal} of stage ${spec.id}: its inputs are not those of its content id`);
-      }
-      const own = result.done !== true && result.value.ordinal === ordinal ? result.value : null;
+      sound &&= line !== undefined && casOf(line.inputs, line.input_digests) === cas;
+      const own = results.of(ordinal);
       to.leaves.add(planLeaf(shardLeaf(spec, cas, ordinal, own)));
       tally.total++;
       tally[own?.status ?? 'skipped']++;
-      if (own === null) continue;
-      if (own.source_plan_no !== null) tally.reused++;
-      result_records.add(resultRecord(own));
-      result = results.next();
+      if (own !== null && own.source_plan_no !== null) tally.reused++;
+    }
+    if (!sound) {
+      to.damage.push(
+        `${segmentName(segment, spec)}: its shards do not follow the earlier ones, or are not those of their content ids`,
+      );
     }
   }
-  if (result.done !== true)
-    to.damage.push(`result ${result.value.ordinal} of stage ${spec.id}: it has no shard`);
-  to.records.append(result_records);
+  results.of(Infinity);
+  if (results.orphans.length > 0) {
+    to.damage.push(`results ${printRanges(results.orphans)} of stage ${spec.id}: they have no shard`);
+  }
+  to.records.append(results.records);
   return tally;
+}
+
+/** Walks a stage's results beside its shards. Every row becomes a record, also one whose shard is not there. */
+class ResultWalk {
+  readonly records = new HashList();
+  readonly orphans: number[] = [];
+  private next: IteratorResult<ResultRow>;
+
+  constructor(private readonly rows: Iterator<ResultRow>) {
+    this.next = rows.next();
+  }
+
+  /** The result of a shard, or null. Ordinals ascend from call to call; Infinity ends the walk. */
+  of(ordinal: number): ResultRow | null {
+    while (this.next.done !== true && this.next.value.ordinal <= ordinal) {
+      const row = this.next.value;
+      this.next = this.rows.next();
+      this.records.add(resultRecord(row));
+      if (row.ordinal === ordinal) return row;
+      this.orphans.push(row.ordinal);
+    }
+    return null;
+  }
+}
+
+/** How people are told of a segment. */
+export function segmentName({ first_ordinal, count }: Segment, stage: StageSpec): string {
+  return `segment ${first_ordinal}-${first_ordinal + count - 1} of stage ${stage.id}`;
+}
+
+/** A segment's shards; none when its lines are so damaged that they cannot be told apart. */
+function linesOf(segment: Segment): readonly ShardLine[] {
+  try {
+    return parseShardLines(segment.lines);
+  } catch {
+    return [];
+  }
+}
+
+function planRecord(plan: PlanRow): Buffer {
+  const { plan_no, plan_id, name, spec, spec_digest, revision, submitted_at, started_at } = plan;
+  const columns = [plan_no, plan_id, name, spec_digest, revision, submitted_at, started_at];
+  return leafHash(JSON.stringify(['plan', ...columns, canonicalJson(spec)]));
+}
+
+function stageRecord(stage: StageRow): Buffer {
+  const { stage_no, phase, executor_version, total, done, reused, failed, skipped } = stage;
+  const { matched, taken, truncated, misses, started_at, finished_at, output } = stage;
+  const columns = [stage_no, phase, executor_version, total, done, reused, failed, skipped];
+  const times = [matched, taken, truncated, started_at, finished_at];
+  return leafHash(
+    JSON.stringify(['stage', ...columns, ...times, canonicalJson(misses), canonicalJson(output)]),
+  );
 }
 
 function segmentRecord(segment: Segment): Buffer {

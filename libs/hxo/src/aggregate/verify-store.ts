@@ -7,15 +7,23 @@ import {
   readCertificate,
   sha256,
   type Digest,
+  type Envelope,
   type PlanPredicate,
 } from '#truth';
-import type { CertificateRow, PlanReader, PlanRow } from '../checkpoint/checkpoint-store.js';
+import {
+  RowUnreadable,
+  type CertificateRow,
+  type PlanReader,
+  type PlanRow,
+} from '../checkpoint/checkpoint-store.js';
 import type { ArtifactStore } from '../execute/artifact-store.js';
-import { readPlanTrees } from './plan-trees.js';
+import { errorOf } from './certify-plan.js';
+import { readPlanTrees, segmentName } from './plan-trees.js';
 
 /** Something in a store that is not what its certificate vouches for. */
 export interface StoreFinding {
-  readonly plan_id: string;
+  /** Null when it concerns the store as a whole. */
+  readonly plan_id: string | null;
   /** What is wrong, by name: `result 17 of stage pack`, `artifact 3fb0…`. */
   readonly what: string;
   readonly detail: string;
@@ -30,8 +38,8 @@ export interface StoreVerdict {
 }
 
 /**
- * Checks a whole store against its certificates: signatures by a trusted key, every column of every row of segments and
- * results, every artifact's bytes. Reads only.
+ * Checks a whole store against its certificates: signatures by a trusted key, every column of the rows of plans, stages,
+ * segments, results and certificates, every artifact's bytes. Reads only.
  */
 export async function verifyStore(
   reader: PlanReader,
@@ -41,29 +49,87 @@ export async function verifyStore(
   const findings: StoreFinding[] = [];
   const checked = new Map<Digest, 'ok' | 'missing' | 'corrupt'>();
   let rows = 0;
-  const plans = reader.certifiedPlans();
-  for (const plan of plans) {
-    const find = (what: string, detail: string): void =>
-      void findings.push({ plan_id: plan.plan_id, what, detail });
-    const certificate = reader.certificate(plan.plan_no, plan.revision)!;
-    let predicate: PlanPredicate;
+  const keys = reader.certifiedPlans();
+  for (const key of keys) {
+    const certified = readCertified(reader, key, trusted);
+    const plan_id = certified.plan?.plan_id ?? certified.predicate?.plan_id ?? null;
+    const find = (what: string, detail: string): void => void findings.push({ plan_id, what, detail });
+    for (const { what, detail } of certified.findings) find(what, detail);
+    const { plan, certificate, predicate } = certified;
+    if (plan === null || certificate === null || predicate === null) continue;
     try {
-      ({ predicate } = readCertificate(certificate.envelope, trusted));
+      rows += await checkRows(reader, artifacts, plan, certificate, predicate, find);
+      for (const { digest, owner } of artifactsOf(reader, plan, certificate)) {
+        const state = checked.get(digest) ?? (await artifacts.verify(digest));
+        checked.set(digest, state);
+        if (state !== 'ok') find(`artifact ${digest}`, `The bytes of ${owner} are ${state}.`);
+      }
     } catch (error) {
-      find('certificate', (error as Error).message);
-      continue;
-    }
-    rows += await checkRows(reader, artifacts, plan, certificate, predicate, find);
-    for (const { digest, owner } of artifactsOf(reader, plan, certificate)) {
-      const state = checked.get(digest) ?? (await artifacts.verify(digest));
-      checked.set(digest, state);
-      if (state !== 'ok') find(`artifact ${digest}`, `The bytes of ${owner} are ${state}.`);
+      // Whoever altered a row may have left it in a form that cannot even be read.
+      find(unreadableName(error, plan), `The rows after it were not checked. ${(error as Error).message}`);
     }
   }
-  return { ok: findings.length === 0, plans: plans.length, rows, artifacts: checked.size, findings };
+  return { ok: findings.length === 0, plans: keys.length, rows, artifacts: checked.size, findings };
 }
 
 type Find = (what: string, detail: string) => void;
+
+/** A plan and what was certified of it, each null when that cannot be had; then a finding says why. */
+interface Certified {
+  plan: PlanRow | null;
+  certificate: CertificateRow | null;
+  predicate: PlanPredicate | null;
+  readonly findings: Omit<StoreFinding, 'plan_id'>[];
+}
+
+function readCertified(
+  reader: PlanReader,
+  { plan_no, revision }: { readonly plan_no: number; readonly revision: number },
+  trusted: readonly KeyObject[],
+): Certified {
+  const read: Certified = { plan: null, certificate: null, predicate: null, findings: [] };
+  const find: Find = (what, detail) => void read.findings.push({ what, detail });
+  try {
+    read.plan = reader.planByNo(plan_no);
+    if (read.plan === null)
+      find('plan row', `The row of plan number ${plan_no} is gone; its certificate is here.`);
+  } catch (error) {
+    find('plan row', (error as Error).message);
+  }
+  try {
+    read.certificate = reader.certificate(plan_no, revision);
+    if (read.certificate === null) find('certificate', 'The certificate that vouches for the plan is gone.');
+    else read.predicate = checkCertificate(read.certificate, trusted, find);
+  } catch (error) {
+    find('certificate', (error as Error).message);
+  }
+  return read;
+}
+
+/** Verifies the envelope, then the columns beside it. Throws when no trusted key has signed the envelope. */
+function checkCertificate(row: CertificateRow, trusted: readonly KeyObject[], find: Find): PlanPredicate {
+  const { predicate, key_id, public_key } = readCertificate(row.envelope, trusted);
+  const { payloadType, payload, signatures } = row.envelope as unknown as Envelope;
+  const signed = { payloadType, payload, signatures: [{ keyid: key_id, sig: signatures[0]!.sig }] };
+  if (canonicalJson(row.envelope) !== canonicalJson(signed))
+    find('certificate', 'Its envelope holds more than was signed.');
+  if (row.key_id !== key_id || row.public_key !== public_key)
+    find('certificate', 'Its row does not name the key that signed it.');
+  if (
+    row.leaves.bytes !== predicate.tree.size * hash_bytes ||
+    row.records.bytes !== predicate.records.size * hash_bytes
+  )
+    find('certificate', 'Its row does not give the sizes of the certified trees.');
+  return predicate;
+}
+
+function unreadableName(error: unknown, plan: PlanRow): string {
+  if (!(error instanceof RowUnreadable)) return 'rows';
+  const stage = plan.spec.stages[error.at.stage_no ?? -1]?.id ?? `number ${error.at.stage_no}`;
+  return error.table === 'stage'
+    ? `stage row ${stage}`
+    : `${error.table} ${error.at.ordinal} of stage ${stage}`;
+}
 
 async function checkRows(
   reader: PlanReader,
@@ -73,96 +139,99 @@ async function checkRows(
   certified: PlanPredicate,
   find: Find,
 ): Promise<number> {
-  checkPlanRow(reader, plan, certified, find);
+  checkPlanRow(plan, certified, find);
   const trees = readPlanTrees(reader, plan);
   for (const damage of trees.damage) find(damage.split(':')[0]!, `${damage}.`);
-  const names = recordNames(reader, plan);
-  const altered = await compareLeaves(
-    trees.records,
-    certificate.records.digest,
-    certified.records.root,
-    artifacts,
-  );
-  for (const index of altered ?? [])
-    find(names[index] ?? `record ${index}`, 'The row is not the one that was certified.');
-  if (altered === null)
-    find('records', 'Rows are not those that were certified, and the list that would name them is damaged.');
-  if (merkleRoot(trees.leaves) !== certified.tree.root && altered?.length === 0) {
+  if (merkleRoot(trees.records) !== certified.records.root) {
+    const theirs = await readLeaves(certificate.records.digest, certified.records.root, artifacts);
+    nameDifferences(trees.records, theirs, recordNames(reader, plan), find);
+  } else if (merkleRoot(trees.leaves) !== certified.tree.root) {
     find('tree', 'The shards or stage outputs do not give the certified root.');
   }
-  return names.length;
+  return trees.records.length / hash_bytes;
 }
 
-/** The columns of plan and stage rows that the certificate covers. */
-function checkPlanRow(reader: PlanReader, plan: PlanRow, certified: PlanPredicate, find: Find): void {
-  const mine: Record<string, unknown> = {
-    plan_id: plan.plan_id,
-    plan_name: plan.spec.name,
+function nameDifferences(mine: Buffer, theirs: Buffer | null, names: readonly string[], find: Find): void {
+  if (theirs === null) {
+    find('records', 'Rows are not those that were certified, and the list that would name them is damaged.');
+    return;
+  }
+  const { from, altered, gone } = differences(mine, theirs);
+  for (const index of altered) find(names[index]!, 'The row is not the one that was certified.');
+  if (gone > 0) find(`rows after ${names[from - 1] ?? 'the start'}`, `${gone} that were certified are gone.`);
+}
+
+/** The columns of a plan's row that are written with its certificate, so that they are not among the records. */
+function checkPlanRow(plan: PlanRow, certified: PlanPredicate, find: Find): void {
+  const { counts, phase, tree, finished_at, spec_digest } = certified;
+  const mine = {
+    spec: sha256(canonicalJson(plan.spec)),
     phase: plan.phase,
-    revision: plan.revision,
-    spec_digest: sha256(canonicalJson(plan.spec)),
+    finished_at: plan.finished_at,
+    error: canonicalJson(plan.error),
     root: plan.root,
   };
-  const theirs: Record<string, unknown> = { ...certified, root: certified.tree.root };
+  const theirs: Record<keyof typeof mine, unknown> = {
+    spec: spec_digest,
+    phase,
+    finished_at: Date.parse(finished_at),
+    error: canonicalJson(errorOf(phase, counts)),
+    root: tree.root,
+  };
   for (const [column, value] of Object.entries(mine)) {
-    if (value !== theirs[column])
-      find('plan row', `Its ${column} is ${String(value)}, certified is ${String(theirs[column])}.`);
-  }
-  for (const [i, stage] of reader.stages(plan.plan_no).entries()) {
-    const said = certified.stages[i];
-    for (const column of [
-      'total',
-      'done',
-      'reused',
-      'failed',
-      'skipped',
-      'matched',
-      'taken',
-      'truncated',
-      'executor_version',
-    ] as const) {
-      if (stage[column] !== said?.[column]) {
-        find(
-          `stage row ${said?.id ?? i}`,
-          `Its ${column} is ${stage[column]}, certified is ${said?.[column]}.`,
-        );
-      }
-    }
-    const output = { digest: stage.output?.digest ?? null, artifacts: stage.output?.artifacts ?? [] };
-    if (
-      canonicalJson(output) !==
-      canonicalJson({ digest: said?.output ?? null, artifacts: said?.artifacts ?? [] })
-    ) {
-      find(`stage row ${said?.id ?? i}`, 'Its output is not the certified one.');
-    }
+    const other = theirs[column as keyof typeof mine];
+    if (value !== other)
+      find('plan row', `Its ${column} is ${String(value)}, certified is ${String(other)}.`);
   }
 }
 
-/** Indexes of the leaves that differ from the certified ones; null when the certified ones cannot be read. */
-async function compareLeaves(
-  mine: Buffer,
-  stored: Digest,
+/** The certified leaves, from the artifact that keeps them; null when it does not give the certified root. */
+async function readLeaves(
+  digest: Digest,
   root: Digest,
   artifacts: Pick<ArtifactStore, 'open'>,
-): Promise<number[] | null> {
-  if (merkleRoot(mine) === root) return [];
-  const theirs = await artifacts.open(stored).then(buffer, () => null);
-  if (theirs === null || theirs.length % hash_bytes !== 0 || merkleRoot(theirs) !== root) return null;
-  const different: number[] = [];
-  for (let at = 0; at < Math.max(mine.length, theirs.length); at += hash_bytes) {
-    const same = mine.subarray(at, at + hash_bytes).equals(theirs.subarray(at, at + hash_bytes));
-    if (!same) different.push(at / hash_bytes);
+): Promise<Buffer | null> {
+  const leaves = await artifacts.open(digest).then(buffer, () => null);
+  if (leaves === null || leaves.length % hash_bytes !== 0 || merkleRoot(leaves) !== root) return null;
+  return leaves;
+}
+
+/**
+ * Where two lists of leaves part: indexes of mine that are not among theirs, and how many of theirs are gone. Both lists
+ * begin and end alike around what was changed, so that a row that is gone does not put all later ones under suspicion.
+ */
+function differences(
+  mine: Buffer,
+  theirs: Buffer,
+): { readonly from: number; readonly altered: number[]; readonly gone: number } {
+  const counts = [mine.length / hash_bytes, theirs.length / hash_bytes] as const;
+  const shorter = Math.min(...counts);
+  const leaf = (list: Buffer, index: number): Buffer =>
+    list.subarray(index * hash_bytes, (index + 1) * hash_bytes);
+  let from = 0;
+  while (from < shorter && leaf(mine, from).equals(leaf(theirs, from))) from++;
+  let tail = 0;
+  while (
+    tail < shorter - from &&
+    leaf(mine, counts[0] - 1 - tail).equals(leaf(theirs, counts[1] - 1 - tail))
+  ) {
+    tail++;
   }
-  return different;
+  const altered: number[] = [];
+  for (let index = from; index < counts[0] - tail; index++) {
+    if (counts[0] !== counts[1] || !leaf(mine, index).equals(leaf(theirs, index))) altered.push(index);
+  }
+  return { from, altered, gone: Math.max(0, counts[1] - counts[0]) };
 }
 
 /** Names of the record tree's leaves, in its order. */
 function recordNames(reader: PlanReader, plan: PlanRow): string[] {
-  const names: string[] = [];
+  const names = ['plan row'];
+  const rows = new Set(reader.stages(plan.plan_no).map(({ stage_no }) => stage_no));
   plan.spec.stages.forEach((stage, stage_no) => {
-    for (const { first_ordinal, count } of reader.segments(plan.plan_no, stage_no)) {
-      names.push(`segment ${first_ordinal}-${first_ordinal + count - 1} of stage ${stage.id}`);
-    }
+    if (!rows.has(stage_no)) return;
+    names.push(`stage row ${stage.id}`);
+    for (const segment of reader.segments(plan.plan_no, stage_no)) names.push(segmentName(segment, stage));
     for (const { ordinal } of reader.results(plan.plan_no, plan.revision, stage_no)) {
       names.push(`result ${ordinal} of stage ${stage.id}`);
     }
@@ -175,8 +244,9 @@ function* artifactsOf(
   plan: PlanRow,
   certificate: CertificateRow,
 ): Generator<{ readonly digest: Digest; readonly owner: string }> {
-  for (const [stage_no, stage] of reader.stages(plan.plan_no).entries()) {
-    const id = plan.spec.stages[stage_no]!.id;
+  for (const stage of reader.stages(plan.plan_no)) {
+    const { stage_no } = stage;
+    const id = plan.spec.stages[stage_no]?.id ?? `number ${stage_no}`;
     for (const result of reader.results(plan.plan_no, plan.revision, stage_no)) {
       for (const { digest } of result.artifacts)
         yield { digest, owner: `shard ${result.ordinal} of stage ${id}` };

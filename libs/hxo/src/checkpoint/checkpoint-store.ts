@@ -9,6 +9,8 @@ import type { AuditView, PlanPhase, StagePhase } from '../views.js';
 export interface PlanRow {
   readonly plan_no: number;
   readonly plan_id: PlanId;
+  /** As plans are searched by: the spec's. */
+  readonly name: string;
   readonly spec: PlanSpec;
   readonly spec_digest: Digest;
   readonly revision: number;
@@ -121,6 +123,21 @@ export interface CertificateRow {
   readonly records: ArtifactRef;
 }
 
+/** Thrown when a row is in a form that HXO never writes: the store was damaged, or somebody has altered it. */
+export class RowUnreadable extends Error {
+  override readonly name = 'RowUnreadable';
+  constructor(
+    readonly table: 'plan' | 'stage' | 'segment' | 'result' | 'certificate',
+    /** Where in its plan: the stage, and the shard that the row is on or begins with. */
+    readonly at: { readonly stage_no?: number; readonly ordinal?: number },
+    column: string,
+  ) {
+    super(
+      `Column ${column} of a ${table} row ${JSON.stringify(at)} is damaged. Restore the store from a backup.`,
+    );
+  }
+}
+
 /** Thrown when the store cannot be written now: locked by another process, full, or read-only. Nothing was stored. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
@@ -166,6 +183,8 @@ export interface Transaction {
   setBundleState(plan_no: number, bundle: number, state: BundleRow['state'], worker: string | null): void;
   /** Inserts a result unless its shard has one. Returns the one that stands when it was there first, else null. */
   insertResult(plan_no: number, revision: number, stage_no: number, result: ResultRow): ResultRow | null;
+  /** The result of a shard that stands, this transaction's included, or null. */
+  standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
   /** False when the failure was known already. */
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean;
   /** Makes results `first..first+count-1` of a stage findable by content id. */
@@ -189,7 +208,8 @@ export interface PlanReader {
   segments(plan_no: number, stage_no: number): IterableIterator<Segment>;
   results(plan_no: number, revision: number, stage_no: number): IterableIterator<ResultRow>;
   certificate(plan_no: number, revision: number): CertificateRow | null;
-  certifiedPlans(): PlanRow[];
+  /** Plans that have a certificate or should have one. The row of the one or the other may be gone. */
+  certifiedPlans(): { readonly plan_no: number; readonly revision: number }[];
 }
 
 /**

@@ -1,5 +1,6 @@
-import { isDigest, sha256 } from '#truth';
+import { canonicalJson, isDigest, sha256 } from '#truth';
 import type { ArtifactStore } from './artifact-store.js';
+import type { StageOutput } from './contract.js';
 import type { Outcome } from './transport.js';
 
 /** Longest value of a result, in bytes of canonical JSON text. */
@@ -30,4 +31,32 @@ export async function checkOutcome(
       return `Artifact ${artifact.digest} is ${bytes} bytes, not ${artifact.bytes}.`;
   }
   return null;
+}
+
+/** A collector's outcome, made a failure when it is not what it should be. Its value is the StageOutput. */
+export async function checkedCollection(
+  outcome: Outcome,
+  artifacts: Pick<ArtifactStore, 'size'>,
+): Promise<Outcome> {
+  const message =
+    (await checkOutcome(outcome, { has: (ordinal) => ordinal === 0 }, artifacts)) ??
+    (outcome.status === 'done' && !isStageOutputOf(outcome)
+      ? 'The value is not the output of a stage.'
+      : null);
+  if (message === null) return outcome;
+  const { ordinal, duration_ms } = outcome;
+  return { ordinal, status: 'failed', verdict: 'retry', code: 'RESULT_REJECTED', message, duration_ms };
+}
+
+/** Does the value say what the outcome says, so that what is stored is what was checked? */
+function isStageOutputOf({ value, digest, artifacts }: Extract<Outcome, { status: 'done' }>): boolean {
+  try {
+    const output = JSON.parse(value) as StageOutput;
+    const named = output.artifacts.map(({ digest, bytes }) => ({ digest, bytes }));
+    const names = output.artifacts.every(({ name }) => typeof name === 'string');
+    const agrees = output.digest === digest && canonicalJson(named) === canonicalJson(artifacts);
+    return names && agrees && output.value !== undefined;
+  } catch {
+    return false; // Not JSON, or of another shape.
+  }
 }

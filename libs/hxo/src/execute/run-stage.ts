@@ -1,5 +1,6 @@
 import type { StageRow } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
+import { assertAlive } from '../plan/enter-phase.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import { isSettled } from '../plan/phases.js';
 import type { StagePhase } from '../views.js';
@@ -13,7 +14,8 @@ export async function runStage(stage: LiveStage, ports: EnginePorts): Promise<St
   await begin(stage, ports);
   const slo = watchSlo(stage, ports);
   try {
-    if (stage.spec.failure_policy !== 'continue' && stage.board.counts().failed > 0) stage.board.halt();
+    const halted = stage.spec.failure_policy !== 'continue' && stage.board.counts().failed > 0;
+    if (halted || stage.plan.halted) stage.board.halt();
     await ports.federation.execute(stage);
     const { failed, skipped } = stage.board.counts();
     if (failed + skipped > 0) return await end(stage, 'failed', null, ports);
@@ -66,10 +68,10 @@ async function enter(
   ports: EnginePorts,
 ): Promise<void> {
   if (stage.plan.stopped !== null) throw stage.plan.stopped;
-  await ports.store.write(
-    (tx) => tx.updateStage(stage.plan.plan_no, stage.stage_no, { ...change, phase }),
-    'engine',
-  );
+  await ports.store.write((tx) => {
+    assertAlive(tx.planPhase(stage.plan.plan_no));
+    tx.updateStage(stage.plan.plan_no, stage.stage_no, { ...change, phase });
+  }, 'engine');
   stage.phase = phase;
 }
 

@@ -2,9 +2,9 @@ import type { Digest } from '#truth';
 import type { CheckpointStore, StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
 import type { Clock } from '../clock.js';
-import { acceptOutcomes, failedRow, type Acceptance } from '../execute/accept-outcomes.js';
+import { acceptOutcomes, failedRow, lease_losses_max, type Acceptance } from '../execute/accept-outcomes.js';
 import type { ArtifactStore } from '../execute/artifact-store.js';
-import { checkOutcome } from '../execute/check-outcome.js';
+import { checkedCollection, checkOutcome } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
 import type {
   Bundle,
@@ -17,14 +17,13 @@ import type {
 import type { GenesisLink } from './genesis.link.js';
 import type { TruthLink } from './truth.link.js';
 import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
+import { isTerminal } from '../plan/phases.js';
 import { backOff } from '../schedule/back-off.js';
 import { FairRoundRobin } from '../schedule/fair-round-robin.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
 /** A worker that has not been heard of for so long has lost its lease. */
 export const lease_ms = 30_000;
-/** Leases that a shard may lose with their workers before it fails: it may well be what kills them. */
-export const lease_losses_max = 20;
 
 export interface FederationPorts {
   readonly store: CheckpointStore;
@@ -41,9 +40,12 @@ export interface FederationPorts {
   readonly onError: (error: unknown) => void;
 }
 
+/** Rejected outcomes of a batch that the audit trail names one by one. */
+const rejections_named_max = 10;
+
 /** What a lease is for: shards, of which `open` are not reported yet, or the stage's collector. */
 type LeasedWork =
-  | { readonly type: 'shards'; readonly open: Set<number> }
+  | { readonly type: 'shards'; readonly ordinals: ReadonlySet<number>; readonly open: Set<number> }
   | { readonly type: 'collect'; readonly results: Digest; readonly failures: number };
 
 interface Lease {
@@ -55,8 +57,24 @@ interface Lease {
   readonly concurrency: number;
   /** Monotonic milliseconds. */
   deadline_ms: number;
-  /** Batches of a lease are accepted one after the other. */
+  /** Has a worker said that it works on it? */
+  begun: boolean;
+  /** What is heard of a lease is dealt with one after the other. */
   turn: Promise<void>;
+}
+
+/** An outcome that is not what it should be. */
+interface Rejection {
+  readonly ordinal: number;
+  readonly message: string;
+}
+
+interface CollectorWork {
+  readonly stage: LiveStage;
+  /** Artifact of the stage's gathered results. */
+  readonly results: Digest;
+  /** Executor errors so far. */
+  readonly failures: number;
 }
 
 interface Waiting<T> {
@@ -73,6 +91,8 @@ export class FederationLink implements TransportSink {
   private readonly leases = new Map<string, Lease>();
   private readonly executing = new Map<LiveStage, Waiting<void>>();
   private readonly collecting = new Map<LiveStage, Waiting<StageOutput>>();
+  /** Collectors that wait for a lease. */
+  private readonly collectors: CollectorWork[] = [];
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
   private leasing = false;
@@ -115,7 +135,8 @@ export class FederationLink implements TransportSink {
     if (stage.plan.stopped !== null) return Promise.reject(stage.plan.stopped);
     return new Promise((resolve, reject) => {
       this.collecting.set(stage, { resolve, reject });
-      this.guard(this.leaseCollector(stage, results, 0));
+      this.collectors.push({ stage, results, failures: 0 });
+      this.pump();
     });
   }
 
@@ -136,35 +157,50 @@ export class FederationLink implements TransportSink {
   // What workers report.
 
   started(at: LeaseRef & { readonly worker: string }): void {
-    const lease = this.leases.get(keyOf(at));
+    const lease = this.leaseOf(at);
     if (lease === undefined) return;
     this.renew(lease);
+    lease.begun = true;
     if (lease.work.type === 'shards') lease.stage.board.begin(lease.work.open, lease.attempt);
   }
 
   heartbeat(at: LeaseRef): void {
-    const lease = this.leases.get(keyOf(at));
+    const lease = this.leaseOf(at);
     if (lease !== undefined) this.renew(lease);
   }
 
   async outcomes(batch: OutcomeBatch): Promise<void> {
-    const lease = this.leases.get(keyOf(batch));
+    const lease = this.leaseOf(batch);
     // A lease that is over: its shards are, or will be, somebody else's. What it reports comes too late.
     if (lease === undefined) return;
     this.renew(lease);
     const { work } = lease;
-    lease.turn = lease.turn.then(() => {
-      if (lease.stage.plan.stopped !== null) return;
-      return work.type === 'shards'
-        ? this.accept(lease, work.open, batch)
-        : this.collected(lease, work, batch);
-    });
-    await lease.turn;
+    await this.inTurn(lease, () =>
+      work.type === 'shards' ? this.accept(lease, work, batch) : this.collected(lease, work, batch),
+    );
   }
 
   lost(at: LeaseRef & { readonly reason: string }): void {
+    const lease = this.leaseOf(at);
+    if (lease !== undefined) this.guard(this.inTurn(lease, () => this.lose(lease, at.reason)));
+  }
+
+  /** The lease that a worker speaks of, if it is not over. */
+  private leaseOf(at: LeaseRef): Lease | undefined {
     const lease = this.leases.get(keyOf(at));
-    if (lease !== undefined) this.guard(lease.turn.then(() => this.lose(lease, at.reason)));
+    return lease?.attempt === at.attempt ? lease : undefined;
+  }
+
+  /** Acts on a lease once everything heard of it earlier is dealt with, unless that has ended it or its plan. */
+  private inTurn(lease: Lease, act: () => Promise<void>): Promise<void> {
+    // An error of an earlier turn was told to whoever awaited it.
+    lease.turn = lease.turn
+      .catch(() => {})
+      .then(() => {
+        const over = this.leaseOf({ ...lease, plan_id: lease.stage.plan_id }) === undefined;
+        return over || lease.stage.plan.stopped !== null ? undefined : act();
+      });
+    return lease.turn;
   }
 
   private renew(lease: Lease): void {
@@ -175,7 +211,7 @@ export class FederationLink implements TransportSink {
 
   /**
    * Fills the window: one bundle for each slot and one ahead, so that no worker idles between two, as long as the shards
-   * that may be executing stay within HXO_MAX_CONCURRENCY.
+   * and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
    */
   private pump(): void {
     while (
@@ -183,9 +219,11 @@ export class FederationLink implements TransportSink {
       this.leases.size < this.window() &&
       this.executing_max < this.ports.max_concurrency
     ) {
-      const stage = this.scheduler.next();
-      if (stage === null) return;
-      this.guard(this.lease(stage));
+      const collector = this.collectors.shift();
+      const stage = collector === undefined ? this.scheduler.next() : null;
+      if (collector !== undefined) this.guard(this.leaseCollector(collector));
+      else if (stage !== null) this.guard(this.lease(stage));
+      else return;
     }
   }
 
@@ -207,10 +245,11 @@ export class FederationLink implements TransportSink {
     const claim = board.claim(stage.sizer.next(board.waiting(), this.window()));
     if (claim === null) return;
     const { ordinals, attempt } = claim;
-    const work = { type: 'shards' as const, open: new Set(ordinals) };
+    const work = { type: 'shards' as const, ordinals: new Set(ordinals), open: new Set(ordinals) };
     const lease = this.open(stage, attempt, work, this.concurrency(stage, ordinals.length));
     const row = { bundle: lease.bundle, stage_no, ordinals, attempt, state: 'open' as const };
     const events = await store.write((tx) => {
+      if (isTerminal(tx.planPhase(plan.plan_no))) return [];
       tx.insertBundle(plan.plan_no, row, clock.now_ms());
       return tx.appendEvents(
         genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, {
@@ -220,14 +259,16 @@ export class FederationLink implements TransportSink {
       );
     }, 'engine');
     genesis.announce(events);
-    if (plan.stopped !== null || !this.leasing) return;
+    if (plan.stopped !== null) return;
+    if (!this.leasing) return this.handBack(lease);
     const shards = this.lines.read(plan.plan_no, stage_no, ordinals);
     await transport.dispatch(bundleOf(lease, { type: 'shards', shards }));
   }
 
-  private async leaseCollector(stage: LiveStage, results: Digest, failures: number): Promise<void> {
+  private async leaseCollector({ stage, results, failures }: CollectorWork): Promise<void> {
     const { store, transport, clock } = this.ports;
     const { plan, stage_no } = stage;
+    if (plan.stopped !== null) return;
     const lease = this.open(stage, ++stage.collect_attempts, { type: 'collect', results, failures }, 1);
     const row = {
       bundle: lease.bundle,
@@ -236,15 +277,19 @@ export class FederationLink implements TransportSink {
       attempt: lease.attempt,
       state: 'open' as const,
     };
-    await store.write((tx) => tx.insertBundle(plan.plan_no, row, clock.now_ms()), 'engine');
-    if (plan.stopped !== null || !this.leasing) return;
+    await store.write((tx) => {
+      if (!isTerminal(tx.planPhase(plan.plan_no))) tx.insertBundle(plan.plan_no, row, clock.now_ms());
+    }, 'engine');
+    if (plan.stopped !== null) return;
+    if (!this.leasing) return this.handBack(lease);
     await transport.dispatch(bundleOf(lease, { type: 'collect', results }));
   }
 
   private open(stage: LiveStage, attempt: number, work: LeasedWork, concurrency: number): Lease {
     const deadline_ms = this.ports.clock.monotonic_ms() + lease_ms;
     const bundle = ++stage.plan.bundle;
-    const lease: Lease = { stage, bundle, attempt, work, concurrency, deadline_ms, turn: Promise.resolve() };
+    const held = { stage, bundle, attempt, work, concurrency };
+    const lease: Lease = { ...held, deadline_ms, begun: false, turn: Promise.resolve() };
     this.leases.set(keyOf({ plan_id: stage.plan_id, bundle }), lease);
     this.executing_max += concurrency;
     return lease;
@@ -257,18 +302,24 @@ export class FederationLink implements TransportSink {
 
   // Acceptance.
 
-  private async accept(lease: Lease, open: Set<number>, batch: OutcomeBatch): Promise<void> {
+  private async accept(
+    lease: Lease,
+    { ordinals, open }: Extract<LeasedWork, { type: 'shards' }>,
+    batch: OutcomeBatch,
+  ): Promise<void> {
     const { store, genesis, truth, clock } = this.ports;
     const { stage } = lease;
-    const checked = { ...batch, outcomes: await this.checked(open, batch.outcomes) };
-    const accepted = await store.write(
-      (tx) => acceptOutcomes(tx, stage, checked, { genesis, truth, now_ms: clock.now_ms() }),
-      'engine',
-    );
+    const { outcomes, rejections } = await this.checked(ordinals, batch.outcomes);
+    const checked = { ...batch, outcomes };
+    const accepted = await store.write((tx) => {
+      const audited = this.auditRejections(tx, lease, rejections);
+      const taken = acceptOutcomes(tx, stage, checked, { genesis, truth, now_ms: clock.now_ms() });
+      return { ...taken, events: [...audited, ...taken.events] };
+    }, 'engine');
     genesis.announce(accepted.events);
     if (stage.plan.stopped !== null) return;
-    for (const { ordinal } of checked.outcomes) open.delete(ordinal);
-    stage.sizer.observe(accepted.done.length, sum(checked.outcomes));
+    for (const { ordinal } of outcomes) open.delete(ordinal);
+    stage.sizer.observe(accepted.done.length, sum(outcomes));
     stage.executed += accepted.done.length;
     this.follow(stage, accepted);
     if (batch.final) {
@@ -280,18 +331,44 @@ export class FederationLink implements TransportSink {
   }
 
   /** Outcomes that are not what they should be become failures of their shards; those of foreign shards are dropped. */
-  private async checked(open: ReadonlySet<number>, outcomes: readonly Outcome[]): Promise<Outcome[]> {
+  private async checked(
+    leased: ReadonlySet<number>,
+    outcomes: readonly Outcome[],
+  ): Promise<{ readonly outcomes: Outcome[]; readonly rejections: Rejection[] }> {
     const checked: Outcome[] = [];
+    const rejections: Rejection[] = [];
     for (const outcome of outcomes) {
-      const wrong = await checkOutcome(outcome, open, this.ports.artifacts);
-      if (wrong === null) checked.push(outcome);
-      else if (open.has(outcome.ordinal)) {
-        const { ordinal, duration_ms } = outcome;
-        const code = 'RESULT_REJECTED';
-        checked.push({ ordinal, status: 'failed', verdict: 'retry', code, message: wrong, duration_ms });
+      const message = await checkOutcome(outcome, leased, this.ports.artifacts);
+      if (message === null) {
+        checked.push(outcome);
+        continue;
       }
+      const { ordinal, duration_ms } = outcome;
+      rejections.push({ ordinal, message });
+      if (!leased.has(ordinal)) continue;
+      const code = 'RESULT_REJECTED';
+      checked.push({ ordinal, status: 'failed', verdict: 'retry', code, message, duration_ms });
     }
-    return checked;
+    return { outcomes: checked, rejections };
+  }
+
+  /** One entry a batch, so that a broken worker cannot flood the trail. */
+  private auditRejections(
+    tx: Transaction,
+    { stage }: Lease,
+    rejections: readonly Rejection[],
+  ): StoredEvent[] {
+    if (rejections.length === 0) return [];
+    const shards = rejections
+      .slice(0, rejections_named_max)
+      .map(({ ordinal, message }) => ({ ordinal, message }));
+    return this.ports.truth.audit(tx, {
+      actor: 'hxo',
+      action: 'result.rejected',
+      outcome: 'rejected',
+      plan_id: stage.plan_id,
+      data: { stage: stage.spec.id, code: 'RESULT_REJECTED', rejected: rejections.length, shards },
+    });
   }
 
   /** Moves the board to where the store is. */
@@ -336,15 +413,15 @@ export class FederationLink implements TransportSink {
     work: Extract<LeasedWork, { type: 'collect' }>,
     batch: OutcomeBatch,
   ): Promise<void> {
-    const { store } = this.ports;
+    const { store, artifacts } = this.ports;
     const { stage } = lease;
+    const outcome = batch.outcomes[0] && (await checkedCollection(batch.outcomes[0], artifacts));
     await store.write(
       (tx) => tx.setBundleState(stage.plan.plan_no, lease.bundle, 'closed', batch.worker),
       'engine',
     );
     this.end(lease);
     const waiting = this.collecting.get(stage);
-    const outcome = batch.outcomes[0];
     if (waiting === undefined || stage.plan.stopped !== null) return;
     if (outcome?.status === 'done') {
       this.collecting.delete(stage);
@@ -382,7 +459,10 @@ export class FederationLink implements TransportSink {
       return;
     }
     const delay_ms = failures === 0 ? 0 : backOff(retry, failures, this.ports.random());
-    this.retries.after(delay_ms, () => this.guard(this.leaseCollector(stage, results, failures)));
+    this.retries.after(delay_ms, () => {
+      this.collectors.push({ stage, results, failures });
+      this.pump();
+    });
   }
 
   // Leases that are lost.
@@ -390,14 +470,21 @@ export class FederationLink implements TransportSink {
   private expire(): void {
     const now = this.ports.clock.monotonic_ms();
     for (const lease of this.leases.values()) {
-      if (lease.deadline_ms < now) this.guard(this.lose(lease, 'no heartbeat'));
+      if (lease.deadline_ms >= now) continue;
+      this.guard(
+        this.inTurn(lease, async () => {
+          // What was dealt with meanwhile may have been a sign of life.
+          if (lease.deadline_ms < now) await this.lose(lease, 'no heartbeat');
+        }),
+      );
     }
   }
 
   private async lose(lease: Lease, reason: string): Promise<void> {
     const { stage, work } = lease;
     this.end(lease);
-    if (stage.plan.stopped !== null || !this.leasing) return;
+    if (stage.plan.stopped !== null) return;
+    if (!this.leasing) return this.handBack(lease);
     const open = work.type === 'shards' ? [...work.open] : [];
     const events = await this.ports.store.write((tx) => this.storeLoss(tx, lease, open, reason), 'engine');
     this.ports.genesis.announce(events);
@@ -409,6 +496,13 @@ export class FederationLink implements TransportSink {
     }
     this.settle(stage);
     this.pump();
+  }
+
+  /** While draining: a lease that no worker has begun is closed, so that a restart costs its shards nothing. */
+  private async handBack(lease: Lease): Promise<void> {
+    if (lease.begun) return;
+    const { plan_no } = lease.stage.plan;
+    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
   }
 
   /** Stores that a lease was lost; a shard that loses one too many has failed for good. */

@@ -1,5 +1,6 @@
 import { reuse_misses, type ReuseMissLetter } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
+import { assertAlive } from '../plan/enter-phase.js';
 import { PlanStopped, type LiveStage } from '../plan/live-plan.js';
 import { findReuse } from './find-reuse.js';
 import type { SegmentDraft } from './segments.js';
@@ -13,6 +14,7 @@ export async function partitionStage(stage: LiveStage, ports: EnginePorts): Prom
   const { plan, stage_no, spec } = stage;
   const { store, background } = ports;
   await store.write((tx) => {
+    assertAlive(tx.planPhase(plan.plan_no));
     tx.updateStage(plan.plan_no, stage_no, { phase: 'partitioning' });
     tx.discardStage(plan.plan_no, stage_no);
   }, 'engine');
@@ -30,10 +32,10 @@ export async function partitionStage(stage: LiveStage, ports: EnginePorts): Prom
       throw new PlanStopped('failed', 'PARTITION_FAILED', `Stage ${spec.id}: ${(error as Error).message}`);
     });
 
-  await store.write(
-    (tx) => tx.updateStage(plan.plan_no, stage_no, { phase: 'ready', ...summary, misses }),
-    'engine',
-  );
+  await store.write((tx) => {
+    assertAlive(tx.planPhase(plan.plan_no));
+    tx.updateStage(plan.plan_no, stage_no, { phase: 'ready', ...summary, misses });
+  }, 'engine');
   stage.phase = 'ready';
 }
 
@@ -49,6 +51,7 @@ async function storeSegments(
   const ordinals = segments.flatMap((segment) => range(segment.first_ordinal, segment.count));
   const reused_ordinals = reused.map((result) => result.ordinal);
   const events = await store.write((tx) => {
+    assertAlive(tx.planPhase(plan.plan_no));
     for (const segment of segments) tx.insertSegment(plan.plan_no, stage_no, segment);
     for (const result of reused) tx.insertResult(plan.plan_no, plan.revision, stage_no, result);
     tx.countStage(plan.plan_no, stage_no, {

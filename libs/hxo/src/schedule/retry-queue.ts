@@ -8,7 +8,7 @@ export class RetryQueue {
 
   constructor(private readonly monotonic_ms: () => number) {}
 
-  /** Calls `then` once `delay_ms` are over, at most a bucket late. */
+  /** Calls `then` once `delay_ms` are over, at most two buckets late, never early. */
   after(delay_ms: number, then: () => void): void {
     const bucket = Math.ceil((this.monotonic_ms() + delay_ms) / bucket_ms);
     const waiting = this.buckets.get(bucket);

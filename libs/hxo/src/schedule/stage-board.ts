@@ -128,10 +128,18 @@ export class StageBoard {
     const entry = this.returned.entries().next().value;
     if (entry === undefined) return null;
     const [last_attempt, queue] = entry;
-    const alone = this.lossesOf(queue[0]!) >= 2;
-    const ordinals = queue.splice(0, alone ? 1 : count).sort((a, b) => a - b);
+    let taken = 1;
+    if (!this.goesAlone(queue[0]!)) {
+      const end = Math.min(count, queue.length);
+      while (taken < end && !this.goesAlone(queue[taken]!)) taken++;
+    }
+    const ordinals = queue.splice(0, taken).sort((a, b) => a - b);
     if (queue.length === 0) this.returned.delete(last_attempt);
     return { ordinals, attempt: last_attempt + 1 };
+  }
+
+  private goesAlone(ordinal: number): boolean {
+    return this.lossesOf(ordinal) >= 2;
   }
 
   private claimFresh(count: number): Claim | null {
@@ -164,6 +172,12 @@ export class StageBoard {
     }
   }
 
+  /** Leased now: its outcome is awaited. */
+  isUnderWay(ordinal: number): boolean {
+    const at = this.phase[ordinal];
+    return at === code.claimed || at === code.running;
+  }
+
   done(ordinal: number): void {
     this.move(ordinal, 'done');
   }
@@ -175,8 +189,8 @@ export class StageBoard {
 
   /** Counts an executor error; the shard waits for its back-off until {@link retry}. */
   retryLater(ordinal: number): void {
-    this.failure_count.set(ordinal, this.failuresOf(ordinal) + 1);
     this.move(ordinal, 'retrying');
+    this.failure_count.set(ordinal, this.failuresOf(ordinal) + 1);
   }
 
   /** The back-off is over. */
@@ -191,8 +205,8 @@ export class StageBoard {
 
   /** The lease was lost with its worker. Counted apart from failures. */
   lose(ordinal: number): void {
-    this.loss_count.set(ordinal, this.lossesOf(ordinal) + 1);
     this.giveBack(ordinal);
+    this.loss_count.set(ordinal, this.lossesOf(ordinal) + 1);
   }
 
   private giveBack(ordinal: number): void {
@@ -222,8 +236,10 @@ export class StageBoard {
 
   /** A wave with a failed shard has run to its end, and others would follow: they can no longer start. */
   blockedByWave(): boolean {
+    // Looking for work first moves on to the wave that counts: after a restart the board stands at its first.
     return (
       !this.halted &&
+      !this.hasWork() &&
       this.wave + 1 < this.wave_starts.length &&
       this.wave_open[this.wave] === 0 &&
       this.wave_failed[this.wave]! > 0

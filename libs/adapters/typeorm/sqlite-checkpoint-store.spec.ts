@@ -1,0 +1,245 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { DataSource } from 'typeorm';
+import { StoreUnavailable, type NewEvent, type StoredEvent } from '#hxo';
+import { entities } from './entities.js';
+import { InitialSchema1763900000000 } from './initial-schema.migration.js';
+import { SqliteCheckpointStore, StoreInUse } from './sqlite-checkpoint-store.js';
+
+const failures: Error[] = [];
+let dir: string;
+let path: string;
+let store: SqliteCheckpointStore;
+
+const open = (): Promise<SqliteCheckpointStore> =>
+  SqliteCheckpointStore.open(path, (error) => void failures.push(error));
+const event = (n: number, text = ''): NewEvent => ({
+  topic: 'hxo.alert',
+  time: n,
+  plan_id: null,
+  data: { n, text },
+});
+const append = (n: number, patience: 'engine' | 'request' = 'engine', text = ''): Promise<StoredEvent[]> =>
+  store.write((tx) => tx.appendEvents([event(n, text)]), patience);
+const stored = async (): Promise<unknown[]> =>
+  (await store.events({ after: 0, limit: 10_000 })).map(({ data }) => data.n);
+const pragma = (text: string): unknown =>
+  (store as unknown as { db: Database.Database }).db.pragma(text, { simple: true });
+
+/** Holds the write lock of the file, as another process would. */
+function lockFile(): { release(): void } {
+  const other = new Database(path);
+  other.exec('BEGIN IMMEDIATE');
+  return { release: () => void other.close() };
+}
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'hxo-store-'));
+  path = join(dir, 'checkpoints.db');
+  store = await open();
+});
+
+afterEach(async () => {
+  await store.close();
+  rmSync(dir, { recursive: true });
+  expect(failures.splice(0)).toEqual([]);
+});
+
+describe('schema', () => {
+  it('is the same in entities and migrations', async () => {
+    const source = new DataSource({
+      type: 'better-sqlite3',
+      database: join(dir, 'schema.db'),
+      entities,
+      migrations: [InitialSchema1763900000000],
+      migrationsRun: true,
+    });
+    await source.initialize();
+    const { upQueries } = await source.driver.createSchemaBuilder().log();
+    expect(upQueries.map(({ query }) => query)).toEqual([]);
+    await source.undoLastMigration();
+    const tables: unknown = await source.query(
+      `SELECT name FROM sqlite_master WHERE name IN ('plan', 'result')`,
+    );
+    expect(tables).toEqual([]);
+    await source.destroy();
+  });
+});
+
+describe('durability', () => {
+  it('is set on the connection, and stays set after writes', async () => {
+    await append(1);
+    expect(pragma('journal_mode')).toBe('wal');
+    expect(pragma('synchronous')).toBe(2);
+    expect(pragma('busy_timeout')).toBeLessThanOrEqual(100);
+  });
+
+  it('keeps every acknowledged write of 200 interleaved writers, readable after a restart', async () => {
+    const acknowledged: number[] = [];
+    const writer = async (n: number): Promise<void> => {
+      for (let i = 0; i < 5; i++) {
+        const id = n * 5 + i;
+        await append(id);
+        acknowledged.push(id);
+        if (id % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    await Promise.all(Array.from({ length: 200 }, (_, n) => writer(n)));
+    await store.close();
+    store = await open();
+    expect(acknowledged).toHaveLength(1_000);
+    expect((await stored()).sort()).toEqual(acknowledged.sort());
+  });
+
+  it('keeps what was acknowledged when the process ends without closing', async () => {
+    await append(1);
+    const acknowledged = append(2);
+    await acknowledged;
+    // A second connection sees what a recovering process would see: the committed state, out of the WAL.
+    const reader = new Database(path, { readonly: true });
+    expect(reader.prepare('SELECT count(*) FROM event').pluck().get()).toBe(2);
+    reader.close();
+  });
+});
+
+describe('the writer', () => {
+  it('writes in the order of the calls', async () => {
+    await Promise.all(Array.from({ length: 600 }, (_, n) => append(n)));
+    expect(await stored()).toEqual(Array.from({ length: 600 }, (_, n) => n));
+  });
+
+  it('undoes only the job that throws, and tells its caller why', async () => {
+    const failing = store.write((tx) => {
+      tx.appendEvents([event(2)]);
+      throw new Error('no such plan');
+    }, 'engine');
+    const settled = await Promise.allSettled([append(1), failing, append(3)]);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(settled[1]).toMatchObject({ reason: { message: 'no such plan' } });
+    expect(await stored()).toEqual([1, 3]);
+  });
+
+  it('undoes only the job that breaks a constraint', async () => {
+    const twice = store.write((tx) => {
+      const certificate = { digest: 'a'.repeat(64) as never, bytes: 1 };
+      const row = {
+        envelope: {},
+        key_id: certificate.digest,
+        public_key: '',
+        leaves: certificate,
+        records: certificate,
+      };
+      tx.insertCertificate(1, 1, row);
+      tx.insertCertificate(1, 1, row);
+    }, 'request');
+    const [, refused] = await Promise.allSettled([append(1), twice]);
+    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'SQLITE_CONSTRAINT_PRIMARYKEY' } });
+    expect(await stored()).toEqual([1]);
+    expect(store.certificate(1, 1)).toBeNull();
+  });
+
+  it('commits jobs that wait together in one transaction', async () => {
+    const { db } = store as unknown as { db: Database.Database };
+    let commits = 0;
+    const exec = db.exec.bind(db);
+    db.exec = (sql) => {
+      if (sql === 'COMMIT') commits++;
+      return exec(sql);
+    };
+    await Promise.all(Array.from({ length: 100 }, (_, n) => append(n)));
+    expect(commits).toBeLessThan(10);
+    expect(await stored()).toHaveLength(100);
+  });
+
+  it('refuses writes after it was closed', async () => {
+    const last = append(1);
+    const closing = store.close();
+    await expect(append(2)).rejects.toThrow(StoreUnavailable);
+    await last;
+    await closing;
+    store = await open();
+    expect(await stored()).toEqual([1]);
+  });
+});
+
+describe('a store that another program locks', () => {
+  it('rejects requests at once and lets the engine wait', async () => {
+    const lock = lockFile();
+    let waited = true;
+    const engine = append(1).finally(() => (waited = false));
+    const request = append(2, 'request');
+    await expect(request).rejects.toThrow(StoreUnavailable);
+    await expect(request).rejects.toThrow('end the program that locks it');
+    expect(store.problems()).toHaveLength(1);
+    expect(waited).toBe(true);
+    lock.release();
+    await engine;
+    expect(store.problems()).toEqual([]);
+    expect(await stored()).toEqual([1]);
+  });
+
+  it('is found free again without anybody writing', async () => {
+    const lock = lockFile();
+    await expect(append(1, 'request')).rejects.toThrow(StoreUnavailable);
+    expect(store.problems()).toHaveLength(1);
+    lock.release();
+    for (let i = 0; i < 100 && store.problems().length > 0; i++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(store.problems()).toEqual([]);
+  });
+
+  it('closes nevertheless, and tells the engine that its write was not stored', async () => {
+    const lock = lockFile();
+    const write = append(1);
+    const refused = expect(write).rejects.toThrow(StoreUnavailable);
+    await store.close();
+    await refused;
+    lock.release();
+    store = await open();
+    expect(await stored()).toEqual([]);
+  });
+});
+
+describe('a full disk', () => {
+  it('is reported, loses nothing acknowledged, and is over when there is room again', async () => {
+    await append(1);
+    pragma(`max_page_count = ${Number(pragma('page_count')) + 2}`);
+    const text = 'x'.repeat(50_000);
+    await expect(append(2, 'request', text)).rejects.toThrow('free disk space');
+    expect(store.problems()[0]).toContain('SQLITE_FULL');
+    const engine = append(3, 'engine', text);
+    await expect(append(4, 'request', text)).rejects.toThrow(StoreUnavailable);
+    expect(await stored()).toEqual([1]);
+    pragma('max_page_count = 1073741823');
+    await engine;
+    expect(store.problems()).toEqual([]);
+    expect(await stored()).toEqual([1, 3]);
+  });
+});
+
+describe('leadership', () => {
+  it('is given to one store at a time', async () => {
+    const second = open();
+    await expect(second).rejects.toThrow(StoreInUse);
+    await expect(second).rejects.toThrow('Stop it first');
+    await append(1);
+    await store.close();
+    store = await open();
+    expect(await stored()).toEqual([1]);
+  });
+
+  it('is given back when the store turns out to be damaged', async () => {
+    await store.close();
+    const sound = path;
+    path = join(dir, 'damaged.db');
+    writeFileSync(path, Buffer.alloc(8_192, 'not a database'));
+    await expect(open()).rejects.toThrow('not a database');
+    rmSync(path);
+    store = await open();
+    await store.close();
+    path = sound;
+    store = await open();
+  });
+});

@@ -1,0 +1,384 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import type { Json } from '#truth';
+import {
+  collected,
+  done,
+  failed,
+  ordinalsOf,
+  succeed,
+  type Work,
+} from '../../../test/engine/fake-transport.js';
+import { RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
+import type { PlanId } from './plan/plan-spec.js';
+import type { StatusView } from './views.js';
+
+let hxo: RunningEngine;
+const start = async (...options: Parameters<typeof RunningEngine.start>): Promise<RunningEngine> =>
+  (hxo = await RunningEngine.start(...options));
+afterEach(() => hxo.close());
+
+const stage = (id: string, count: number, more: Record<string, Json> = {}): Stage => ({
+  id,
+  config: { waves: [count] },
+  ...more,
+});
+
+/** Fails the first shard of the stages named, succeeds with everything else. */
+const failFirstOf =
+  (...stages: string[]): Work =>
+  async (bundle, worker) => {
+    if (bundle.work.type === 'collect') return succeed(bundle, worker);
+    await sleep(1);
+    const bad = stages.includes(bundle.stage);
+    await worker.report(
+      ordinalsOf(bundle).map((ordinal) => (bad && ordinal === 0 ? failed(0, 'fail') : done(ordinal))),
+      true,
+    );
+  };
+
+const phasesOf = (status: StatusView): Record<string, string> =>
+  Object.fromEntries(status.stages.map(({ id, phase }) => [id, phase]));
+const topicsOf = (plan_id: PlanId | string): string[] =>
+  hxo.events.filter((event) => event.plan_id === plan_id).map(({ topic }) => topic);
+
+describe('stages', () => {
+  it('run in the order of their dependencies, and side by side otherwise', async () => {
+    const order: string[] = [];
+    await start({
+      work: async (bundle, worker) => {
+        order.push(bundle.stage);
+        await succeed(bundle, worker);
+      },
+    });
+    const status = await hxo.run([
+      stage('last', 2, { dependencies: ['left', 'right'] }),
+      stage('left', 2, { dependencies: ['first'] }),
+      stage('right', 2, { dependencies: ['first'] }),
+      stage('first', 2, { executor: 'collecting' }),
+    ]);
+    expect(status).toMatchObject({ phase: 'succeeded', done_shards: 8, truth_certified: true });
+    const firsts = order.lastIndexOf('first');
+    expect(order.indexOf('left')).toBeGreaterThan(firsts);
+    expect(order.indexOf('right')).toBeGreaterThan(firsts);
+    expect(order.indexOf('last')).toBeGreaterThan(
+      Math.max(order.lastIndexOf('left'), order.lastIndexOf('right')),
+    );
+  });
+
+  it('without anything to do succeed', async () => {
+    await start();
+    const status = await hxo.run([stage('none', 0), stage('also', 0, { executor: 'collecting' })]);
+    expect(status).toMatchObject({ phase: 'succeeded', total_shards: 0, truth_certified: true });
+    expect(hxo.transport.bundles.map(({ work }) => work.type)).toEqual(['collect']);
+  });
+});
+
+describe('failure policies', () => {
+  const plan = (failure_policy: string): Stage[] => [
+    stage('bad', 300, { failure_policy }),
+    stage('beside', 2_000),
+    stage('after', 5, { dependencies: ['bad'] }),
+    stage('later', 5, { dependencies: ['after'] }),
+  ];
+
+  it('continue: the rest of the stage goes on, its dependents are skipped', async () => {
+    await start({ slots: 1, work: failFirstOf('bad') });
+    const status = await hxo.run(plan('continue'));
+    expect(status).toMatchObject({
+      phase: 'failed',
+      failed_shards: 1,
+      skipped_shards: 10,
+      done_shards: 2_299,
+    });
+    expect(phasesOf(status)).toEqual({ bad: 'failed', beside: 'done', after: 'skipped', later: 'skipped' });
+  });
+
+  it('halt_stage: the stage stops, others go on', async () => {
+    await start({ slots: 1, work: failFirstOf('bad') });
+    const status = await hxo.run(plan('halt_stage'));
+    expect(phasesOf(status)).toEqual({ bad: 'failed', beside: 'done', after: 'skipped', later: 'skipped' });
+    expect(status.stages[0]!.skipped_shards).toBeGreaterThan(200);
+    expect(status.stages[1]!.done_shards).toBe(2_000);
+  });
+
+  it('halt_plan: everything stops, and what was done is certified', async () => {
+    await start({ slots: 1, work: failFirstOf('bad') });
+    const status = await hxo.run(plan('halt_plan'));
+    expect(phasesOf(status)).toEqual({ bad: 'failed', beside: 'failed', after: 'skipped', later: 'skipped' });
+    expect(status.stages[1]!.skipped_shards).toBeGreaterThan(1_500);
+    expect(status.truth_certified).toBe(true);
+  });
+
+  it('halt_plan holds after a crash: stages that had begun end, and none begins', async () => {
+    const held: Work = async (bundle, worker) => {
+      if (bundle.stage === 'bad') await worker.report([failed(0, 'fail')], true);
+      // Nothing else is ever heard of: the process dies first.
+    };
+    await start({ slots: 4, work: held });
+    const plan_id = await hxo.submit([
+      stage('bad', 1, { failure_policy: 'halt_plan' }),
+      stage('beside', 50),
+      stage('after', 5, { dependencies: ['beside'] }),
+    ]);
+    await hxo.until(plan_id, (status) => status.failed_shards === 1);
+    const begun = hxo.status(plan_id).stages[1]!.phase;
+    await hxo.restart();
+    const status = await hxo.end(plan_id);
+    expect(begun).toBe('running');
+    expect(phasesOf(status)).toEqual({ bad: 'failed', beside: 'failed', after: 'skipped' });
+    expect(hxo.transport.bundles).toEqual([]);
+    expect(status).toMatchObject({ done_shards: 0, failed_shards: 1, skipped_shards: 55 });
+  });
+});
+
+describe('limits', () => {
+  it('MAX_SHARDS_EXCEEDED fails the plan before anything is dispatched', async () => {
+    await start();
+    const status = await hxo.run([stage('small', 5), stage('large', 600)], { max_shards: 600 });
+    expect(status).toMatchObject({ phase: 'failed', merkle_root: null, truth_certified: false });
+    expect(status.error).toEqual({
+      code: 'MAX_SHARDS_EXCEEDED',
+      detail: expect.stringContaining('Stage large brings the plan to more than 600 shards.') as string,
+    });
+    expect(hxo.transport.bundles).toEqual([]);
+    expect(topicsOf(status.plan_id)).toContain('hxo.aggregate.failed');
+  });
+
+  it('as many shards as max_shards are allowed', async () => {
+    await start();
+    const status = await hxo.run([stage('a', 300), stage('b', 300)], { max_shards: 600 });
+    expect(status).toMatchObject({ phase: 'succeeded', total_shards: 600 });
+  });
+
+  it('timebox_ms aborts a plan that overruns, once', async () => {
+    await start({ work: async () => {} });
+    const status = await hxo.run([stage('endless', 10)], { timebox_ms: 150 });
+    expect(status).toMatchObject({ phase: 'aborted', error: { code: 'TIMEBOX_EXCEEDED' }, eta_seconds: 0 });
+    expect(hxo.transport.cancelled).toEqual([status.plan_id]);
+    expect(await hxo.auditOf('plan.abort')).toHaveLength(1);
+  });
+
+  it('timebox_ms goes on counting over a restart', async () => {
+    await start({ work: async () => {} });
+    const plan_id = await hxo.submit([stage('endless', 1)], { timebox_ms: 400 });
+    await hxo.until(plan_id, (status) => status.running_shards === 1);
+    await sleep(250);
+    const restarted = performance.now();
+    await hxo.restart(async () => {});
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'aborted', error: { code: 'TIMEBOX_EXCEEDED' } });
+    expect(performance.now() - restarted).toBeLessThan(350);
+  });
+
+  it('an SLO that is missed raises one alert, and stops nothing', async () => {
+    await start({
+      work: async (bundle, worker) => {
+        await sleep(bundle.stage === 'slow' ? 120 : 0);
+        await succeed(bundle, worker);
+      },
+    });
+    const status = await hxo.run([stage('slow', 1, { slo_ms: 30 }), stage('fast', 1)]);
+    expect(status.phase).toBe('succeeded');
+    const alerts = hxo.events.filter(({ topic }) => topic === 'hxo.alert');
+    expect(alerts.map(({ data }) => data)).toEqual([
+      { code: 'SLO_MISSED', stage: 'slow', detail: 'Stage slow is running longer than its SLO of 30 ms.' },
+    ]);
+  });
+});
+
+describe('abort', () => {
+  it('while dispatching: nothing is leased or accepted once it is answered, and the plan ends once', async () => {
+    await start({
+      slots: 8,
+      work: async (bundle, worker) => {
+        await sleep(Math.random() * 3);
+        await succeed(bundle, worker);
+      },
+    });
+    for (let delay_ms = 0; delay_ms < 24; delay_ms += 2) {
+      const plan_id = await hxo.submit([stage('s', 3_000), stage('t', 3_000, { executor: 'collecting' })]);
+      const { plan_no } = hxo.store.planById(plan_id)!;
+      await sleep(delay_ms);
+      const answers = await Promise.all(
+        [1, 2, 3].map(() => hxo.engine.abort(plan_no, plan_id, { role: 'admiral' })),
+      );
+      expect(answers).toEqual(['aborted', 'aborted', 'aborted']);
+      const [dispatched, before] = [hxo.transport.bundles.length, hxo.status(plan_id)];
+      const leased = [...hxo.store.bundles(plan_no)].length;
+      await sleep(15);
+      expect([...hxo.store.bundles(plan_no)]).toHaveLength(leased);
+      expect(hxo.transport.bundles).toHaveLength(dispatched);
+      expect(hxo.status(plan_id)).toEqual(before);
+      const results = [0, 1].map((stage_no) => [...hxo.store.results(plan_no, 1, stage_no)].length);
+      expect(results[0]! + results[1]!).toBe(before.done_shards);
+      expect(before).toMatchObject({ phase: 'aborted', merkle_root: null, error: { code: 'ABORTED' } });
+      const terminal = hxo.events.filter(
+        ({ topic, plan_id: of, data }) =>
+          topic === 'hxo.plan' &&
+          of === plan_id &&
+          ['aborted', 'failed', 'succeeded'].includes((data as { phase: string }).phase),
+      );
+      expect(terminal).toHaveLength(1);
+    }
+    expect(await hxo.auditOf('plan.abort')).toHaveLength(12);
+  });
+
+  it('answers what a plan came to that had ended before', async () => {
+    await start();
+    const { plan_id } = await hxo.run([stage('s', 1)]);
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    expect(await hxo.engine.abort(plan_no, plan_id, { role: 'admiral' })).toBe('succeeded');
+    expect(hxo.status(plan_id as PlanId).phase).toBe('succeeded');
+  });
+
+  it('as the plan is being certified gives one end or the other', async () => {
+    await start();
+    const ends = new Set<string>();
+    for (let turns = 0; turns < 30; turns++) {
+      const plan_id = await hxo.submit([stage('s', 2)]);
+      const { plan_no } = hxo.store.planById(plan_id)!;
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      const answer = await hxo.engine.abort(plan_no, plan_id, { role: 'admiral' });
+      const { phase, truth_certified } = hxo.status(plan_id);
+      expect([phase, truth_certified]).toEqual([answer, answer === 'succeeded']);
+      ends.add(phase);
+    }
+    expect(ends).toContain('aborted');
+  });
+});
+
+describe('the root', () => {
+  const plan = [stage('s', 40), stage('t', 25, { executor: 'collecting', dependencies: ['s'] })];
+
+  it('is the same whatever attempts and timings led to the same shards', async () => {
+    await start();
+    const { merkle_root } = await hxo.run(plan);
+    const moody: Work = async (bundle, worker) => {
+      if (bundle.work.type === 'collect')
+        return bundle.attempt === 1 ? worker.die() : worker.report([collected(bundle)], true);
+      await sleep(Math.random() * 3);
+      if (bundle.attempt === 1 && bundle.bundle % 3 === 0) return worker.die();
+      const outcomes = ordinalsOf(bundle).map((ordinal) =>
+        bundle.attempt < 3 && ordinal % 4 === 1 ? failed(ordinal, 'retry') : done(ordinal),
+      );
+      await worker.report(outcomes.reverse(), true);
+    };
+    for (let i = 0; i < 3; i++) {
+      hxo.transport.work = moody;
+      const status = await hxo.run(plan);
+      expect(status).toMatchObject({ phase: 'succeeded', merkle_root });
+    }
+  });
+
+  it('is the same after crashes, which cost no retry', async () => {
+    await start();
+    const { merkle_root } = await hxo.run(plan);
+    const half: Work = async (bundle, worker) => {
+      if (bundle.work.type === 'collect') return;
+      // Half a bundle is reported, and the process dies before the rest.
+      const ordinals = ordinalsOf(bundle);
+      await worker.report(
+        ordinals.slice(0, Math.ceil(ordinals.length / 2)).map((o) => done(o)),
+        false,
+      );
+    };
+    hxo.transport.work = half;
+    const plan_id = await hxo.submit(plan);
+    for (let crash = 0; crash < 5; crash++) {
+      const { done_shards } = hxo.status(plan_id);
+      await hxo.until(plan_id, (status) => status.done_shards > done_shards || status.done_shards === 65);
+      await hxo.restart(crash < 4 ? half : succeed);
+    }
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', merkle_root, done_shards: 65 });
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    expect(hxo.store.failures(plan_no, 0)).toEqual([]);
+  });
+
+  it('differs when one shard came to something else', async () => {
+    await start();
+    const { merkle_root } = await hxo.run(plan);
+    hxo.transport.work = (bundle, worker) =>
+      bundle.work.type === 'collect'
+        ? succeed(bundle, worker)
+        : worker.report(
+            ordinalsOf(bundle).map((o) => (o === 7 ? done(o, 'else') : done(o))),
+            true,
+          );
+    expect((await hxo.run(plan)).merkle_root).not.toBe(merkle_root);
+  });
+});
+
+describe('a store that was damaged before it was sealed', () => {
+  const plan = [stage('s', 3, { executor: 'collecting' })];
+
+  it('gets no certificate: a shard whose inputs were altered', async () => {
+    await start({
+      work: async (bundle, worker) => {
+        if (bundle.work.type === 'collect') {
+          const other = new Database(join(hxo.dir, 'hxo.db'));
+          other.exec(`UPDATE segment SET lines = replace(lines, '"i":1', '"i":7')`);
+          other.close();
+        }
+        await succeed(bundle, worker);
+      },
+    });
+    const status = await hxo.run(plan);
+    expect(status).toMatchObject({ phase: 'failed', merkle_root: null, truth_certified: false });
+    expect(status.error).toMatchObject({ code: 'CERTIFICATION_FAILED' });
+    expect(status.error!.detail).toContain('segment 0-2 of stage s');
+    expect(hxo.store.certificate(1, 1)).toBeNull();
+  });
+
+  it('gets no certificate: an artifact of a stage whose bytes changed', async () => {
+    await start({
+      work: async (bundle, worker) => {
+        if (bundle.work.type !== 'collect') return succeed(bundle, worker);
+        const blob = await hxo.artifacts.put(Buffer.from('the manifest'));
+        writeFileSync(
+          join(hxo.dir, 'artifacts', blob.digest.slice(0, 2), blob.digest.slice(2)),
+          'the manifesT',
+        );
+        const output = { digest: blob.digest, value: null, artifacts: [{ name: 'manifest', ...blob }] };
+        const outcome = { ...done(0, output), digest: blob.digest, declared: true, artifacts: [blob] };
+        await worker.report([outcome], true);
+      },
+    });
+    const status = await hxo.run(plan);
+    expect(status).toMatchObject({
+      phase: 'failed',
+      merkle_root: null,
+      error: { code: 'CERTIFICATION_FAILED' },
+    });
+    expect(status.error!.detail).toMatch(/^Artifact s\/manifest \([0-9a-f]{64}\) is corrupt\.$/);
+  });
+});
+
+describe('reuse', () => {
+  const plan = [stage('s', 300, { executor: 'cacheable' })];
+
+  it('does nothing twice: same root, nothing dispatched, the producing plan named', async () => {
+    await start();
+    const first = await hxo.run(plan);
+    const dispatched = hxo.transport.bundles.length;
+    const second = await hxo.run(plan);
+    expect(second).toMatchObject({ reused_shards: 300, merkle_root: first.merkle_root, phase: 'succeeded' });
+    expect(hxo.transport.bundles).toHaveLength(dispatched);
+    const third = hxo.store.planById((await hxo.run(plan)).plan_id)!;
+    // The plan that did the work is named, not one that reused it.
+    expect(hxo.store.result(third.plan_no, 1, 0, 7)!.source_plan_no).toBe(1);
+  });
+
+  it('does what is new, and what was never certified', async () => {
+    await start({ work: failFirstOf('s') });
+    await hxo.run(plan);
+    hxo.transport.work = succeed;
+    const second = await hxo.run(plan);
+    expect(second).toMatchObject({ phase: 'succeeded', reused_shards: 299 });
+    const larger = await hxo.run([stage('s', 301, { executor: 'cacheable' })]);
+    expect(larger).toMatchObject({ reused_shards: 300, done_shards: 301 });
+    const { plan_no } = hxo.store.planById(larger.plan_id)!;
+    expect(hxo.store.stages(plan_no)[0]!.misses).toEqual({ content_changed: 1 });
+  });
+});

@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { leftOf } from './support/processes.js';
+import { scriptedStage, with_scripted, writeScript } from './support/scripted.js';
+import { System } from './support/system.js';
+
+/** What a server does when it stops, starts again, or may not start: one plan lives through all of it. */
+
+const system = new System(with_scripted);
+const slow = scriptedStage('slow', ['wait-*']);
+const shards = 24;
+let plan_id: string;
+
+beforeAll(() => writeScript(system, ...Array.from({ length: shards }, (_, i) => `wait-150-${i}`)));
+afterAll(() => system.dispose());
+
+it('SIGTERM drains: what runs is delivered, no lease is lost, and the server exits 0 within its grace', async () => {
+  await system.start();
+  plan_id = await system.submit(slow);
+  await system.until(
+    plan_id,
+    ({ done_shards, running_shards, claimed_shards }) =>
+      done_shards >= 2 && running_shards > 0 && claimed_shards > 0,
+  );
+  const begun = performance.now();
+  await system.server.process.stop();
+  expect(performance.now() - begun).toBeLessThan(5_000);
+  expect(await leftOf(system.pids, 0)).toEqual([]);
+  expect(bundleStates()).toEqual(['closed']);
+  const done = doneOf();
+  expect(done).toBeGreaterThanOrEqual(2);
+  expect(done).toBeLessThan(shards);
+});
+
+it('HXO_ENABLED=false: reads answer, writes are refused, nothing resumes', async () => {
+  const done = doneOf();
+  await system.start({ HXO_ENABLED: 'false' });
+  const status = await system.server.client.status(plan_id);
+  expect(status).toMatchObject({ phase: 'running', done_shards: done, total_shards: shards });
+  const body = { name: 'p', stages: [slow] };
+  for (const [path, sent] of [
+    ['create-and-submit', body],
+    ['plan', body],
+    ['submit', { plan_id }],
+    [`abort/${plan_id}`, undefined],
+  ] as const) {
+    expect(await system.ask('POST', `/api/hxo/${path}`, { body: sent })).toMatchObject({
+      status: 503,
+      body: { code: 'HXO_DISABLED' },
+    });
+  }
+  for (const path of ['plans', `plans/${plan_id}/shards`, `report/${plan_id}`, 'audit']) {
+    expect(await system.ask('GET', `/api/hxo/${path}`)).toMatchObject({ status: 200 });
+  }
+  expect(await system.server.client.status(plan_id)).toMatchObject({ done_shards: done, claimed_shards: 0 });
+});
+
+it('a second server on the same store refuses to start, and says what to do', async () => {
+  const second = system.launch();
+  if (!second.gone.aborted) await once(second.gone, 'abort');
+  expect(String(second.gone.reason)).toContain('code 1');
+  expect(second.logTail()).toMatch(
+    /Another HXO process leads this checkpoint store\. Stop it first, or give this one its own HXO_HOME/,
+  );
+  expect(second.logTail()).not.toMatch(/\n\s+at |TypeError/);
+  expect(await system.ask('GET', '/health/live')).toMatchObject({ status: 200 });
+  await system.server.process.stop();
+});
+
+it('GENESIS_MODE=disabled stops events, not plans: the plan resumes where it was, with no lease lost', async () => {
+  const done = doneOf();
+  const [{ last } = { last: 0 }] = system.rows<{ last: number }>('SELECT max(id) AS last FROM event');
+  await system.start({ GENESIS_MODE: 'disabled' });
+  const report = await system.ended(plan_id);
+  expect(report).toMatchObject({ phase: 'succeeded', done_shards: shards, truth_certified: true });
+  expect(bundleStates()).toEqual(['closed']);
+  expect(system.rows('SELECT * FROM failure')).toEqual([]);
+  const { items } = await system.server.client.shards(plan_id, { limit: 100 });
+  expect(items.every(({ lease_losses, failures }) => lease_losses === 0 && failures === 0)).toBe(true);
+  expect(done).toBeGreaterThan(0);
+  expect(system.rows('SELECT id FROM event WHERE id > ?', last)).toEqual([]);
+  await system.server.process.stop();
+});
+
+it('the timebox goes on through a restart, and a crash does not extend it', async () => {
+  await system.start();
+  const boxed = await system.submit(slow, { constraints: { timebox_ms: 1_200 } });
+  await system.until(boxed, ({ done_shards }) => done_shards >= 1);
+  system.server.process.kill();
+  await system.start();
+  expect(await system.ended(boxed)).toMatchObject({ phase: 'aborted', error: { code: 'TIMEBOX_EXCEEDED' } });
+  await system.server.process.stop();
+});
+
+it('beyond loopback, tokens are required: to start, and of every caller', async () => {
+  const open = system.launch({ HXO_HOST: '0.0.0.0' });
+  if (!open.gone.aborted) await once(open.gone, 'abort');
+  expect(String(open.gone.reason)).toContain('code 1');
+  expect(open.logTail()).toContain('HXO_ADMIRAL_TOKEN');
+
+  const [admiral, captain] = ['admiral-token-for-tests', 'captain-token-for-tests'];
+  await system.start({ HXO_HOST: '0.0.0.0', HXO_ADMIRAL_TOKEN: admiral, HXO_CAPTAIN_TOKEN: captain });
+  const local = system.server.url.replace('0.0.0.0', '127.0.0.1');
+  const status = async (
+    path: string,
+    authorization: string | null,
+    method: 'GET' | 'POST' = 'GET',
+  ): Promise<number> => {
+    const headers: Record<string, string> = authorization === null ? {} : { authorization };
+    return (await fetch(local + path, { method, headers })).status;
+  };
+  expect(await status(`/api/hxo/status/${plan_id}`, null)).toBe(401);
+  expect(await status(`/api/hxo/status/${plan_id}`, 'Admiral')).toBe(401);
+  expect(await status(`/api/hxo/status/${plan_id}`, `Bearer ${captain}`)).toBe(200);
+  expect(await status(`/api/hxo/status/${plan_id}`, `Bearer ${captain}x`)).toBe(401);
+  expect(await status(`/api/hxo/abort/${plan_id}`, `Bearer ${captain}`, 'POST')).toBe(403);
+  expect(await status(`/api/hxo/abort/${plan_id}`, `Admiral ${admiral}`, 'POST')).toBe(409);
+  expect(await status('/health/live', null)).toBe(200);
+  await system.server.process.stop();
+  expect(await leftOf(system.pids, 1_000)).toEqual([]);
+});
+
+function bundleStates(): string[] {
+  const rows = system.rows<{ state: string }>(
+    'SELECT DISTINCT state FROM bundle JOIN plan USING (plan_no) WHERE plan_id = ?',
+    plan_id,
+  );
+  return rows.map(({ state }) => state);
+}
+
+function doneOf(): number {
+  return system.rows<{ done: number }>(
+    'SELECT count(*) AS done FROM result JOIN plan USING (plan_no) WHERE plan_id = ?',
+    plan_id,
+  )[0]!.done;
+}

@@ -1,0 +1,125 @@
+import { setImmediate } from 'node:timers/promises';
+import { canonicalJson, sha256, type Json } from '#truth';
+import type { Bundle, LeaseRef, Outcome, Transport, TransportSink } from '#hxo';
+
+/** What a worker does with a bundle: reports outcomes, loses it, or sits on it. */
+export type Work = (bundle: Bundle, worker: FakeWorker) => Promise<void>;
+
+/** The side of a worker that has taken a bundle. */
+export class FakeWorker {
+  constructor(
+    private readonly sink: TransportSink,
+    readonly lease: LeaseRef,
+  ) {}
+
+  report(outcomes: readonly Outcome[], final: boolean, attempt = this.lease.attempt): Promise<void> {
+    return this.sink.outcomes({ ...this.lease, attempt, worker: 'fake-1', outcomes, final });
+  }
+
+  die(): void {
+    this.sink.lost({ ...this.lease, reason: 'killed' });
+  }
+}
+
+/** Carries bundles inside the process, and watches how many shards may be executing at once. */
+export class FakeTransport implements Transport {
+  readonly durable = false;
+  readonly bundles: Bundle[] = [];
+  readonly cancelled: string[] = [];
+  /** Most shards and collectors that were executing at once. */
+  peak = 0;
+  private executing = 0;
+  private sink!: TransportSink;
+  private readonly working = new Set<Promise<void>>();
+
+  constructor(
+    private readonly size: number,
+    public work: Work,
+  ) {}
+
+  slots(): number {
+    return this.size;
+  }
+
+  async start(sink: TransportSink): Promise<void> {
+    this.sink = sink;
+  }
+
+  async dispatch(bundle: Bundle): Promise<void> {
+    this.bundles.push(bundle);
+    this.executing += bundle.concurrency;
+    this.peak = Math.max(this.peak, this.executing);
+    const working = this.perform(bundle).finally(() => this.working.delete(working));
+    this.working.add(working);
+  }
+
+  async cancel(plan_id: string): Promise<void> {
+    this.cancelled.push(plan_id);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.working);
+  }
+
+  /** The bundle that was dispatched as the n-th, from 0, with its worker. */
+  workerOf(bundle: Bundle): FakeWorker {
+    const { plan_id, attempt } = bundle;
+    return new FakeWorker(this.sink, { plan_id, bundle: bundle.bundle, attempt });
+  }
+
+  private async perform(bundle: Bundle): Promise<void> {
+    const worker = this.workerOf(bundle);
+    await setImmediate();
+    this.sink.started({ ...worker.lease, worker: 'fake-1' });
+    // The place is free as soon as the last report is on its way.
+    const ended = new FakeWorker(
+      {
+        started: (at) => this.sink.started(at),
+        heartbeat: (at) => this.sink.heartbeat(at),
+        outcomes: (batch) => {
+          if (batch.final) this.executing -= bundle.concurrency;
+          return this.sink.outcomes(batch);
+        },
+        lost: (at) => {
+          this.executing -= bundle.concurrency;
+          this.sink.lost(at);
+        },
+      },
+      worker.lease,
+    );
+    await this.work(bundle, ended);
+  }
+}
+
+/** Ordinals of a bundle of shards. */
+export function ordinalsOf({ work }: Bundle): number[] {
+  return work.type === 'shards' ? work.shards.map((shard) => shard.ordinal) : [];
+}
+
+export function done(
+  ordinal: number,
+  value: Json = { shard: ordinal },
+): Extract<Outcome, { status: 'done' }> {
+  const text = canonicalJson(value);
+  const outcome = { ordinal, status: 'done', digest: sha256(text), declared: false, value: text } as const;
+  return { ...outcome, artifacts: [], duration_ms: 1.5 };
+}
+
+export function failed(ordinal: number, verdict: 'retry' | 'fail' | 'halt', code = 'BROKEN'): Outcome {
+  return { ordinal, status: 'failed', verdict, code, message: `shard ${ordinal}`, duration_ms: 0.5 };
+}
+
+/** Does everything at once, and folds results into an output that hangs on nothing but the stage. */
+export const succeed: Work = (bundle, worker) => {
+  if (bundle.work.type === 'collect') return worker.report([collected(bundle)], true);
+  return worker.report(
+    ordinalsOf(bundle).map((ordinal) => done(ordinal)),
+    true,
+  );
+};
+
+export function collected(bundle: Bundle): Outcome {
+  const digest = sha256(bundle.stage);
+  const output = { digest, value: { of: bundle.stage }, artifacts: [] };
+  return { ...done(0, output), digest, declared: true };
+}
