@@ -235,7 +235,7 @@ describe('leadership', () => {
     const sound = path;
     path = join(dir, 'damaged.db');
     writeFileSync(path, Buffer.alloc(8_192, 'not a database'));
-    await expect(open()).rejects.toThrow('not a database');
+    await expect(open()).rejects.toMatchObject({ code: 'SQLITE_NOTADB' });
     rmSync(path);
     store = await open();
     await store.close();

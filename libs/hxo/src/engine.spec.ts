@@ -163,13 +163,13 @@ describe('limits', () => {
 
   it('timebox_ms goes on counting over a restart', async () => {
     await start({ work: async () => {} });
-    const plan_id = await hxo.submit([stage('endless', 1)], { timebox_ms: 400 });
+    const plan_id = await hxo.submit([stage('endless', 1)], { timebox_ms: 2_000 });
     await hxo.until(plan_id, (status) => status.running_shards === 1);
-    await sleep(250);
+    await sleep(1_000);
     const restarted = performance.now();
     await hxo.restart(async () => {});
     expect(await hxo.end(plan_id)).toMatchObject({ phase: 'aborted', error: { code: 'TIMEBOX_EXCEEDED' } });
-    expect(performance.now() - restarted).toBeLessThan(350);
+    expect(performance.now() - restarted).toBeLessThan(1_900);
   });
 
   it('an SLO that is missed raises one alert, and stops nothing', async () => {
