@@ -11,6 +11,8 @@ const rooms = {
   'libs/executors': ['libs/hxo/src/execute'],
   'libs/adapters/files': ['libs/hxo', 'libs/truth'],
   'libs/adapters/threads': ['libs/hxo', 'libs/truth'],
+  'libs/adapters/bullmq': ['libs/hxo', 'libs/truth'],
+  'libs/adapters/pino': ['libs/hxo'],
   'libs/adapters/background': ['libs/hxo', 'libs/truth'],
   'libs/adapters/typeorm': ['libs/hxo', 'libs/truth'],
 };

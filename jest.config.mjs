@@ -1,5 +1,5 @@
 /** Specs run from the TypeScript sources; anything that needs a real process or thread runs from dist/. */
-export default {
+const project = {
   testEnvironment: 'node',
   roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/test'],
   testRegex: '\\.(spec|e2e-spec)\\.ts$',
@@ -25,5 +25,15 @@ export default {
     '^#([a-z]+)$': '<rootDir>/libs/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
+};
+
+/** The end-to-end specs that also run federated: one API, a Redis, two workers. */
+const over_both = 'test/e2e/(lifecycle|reuse|status)\\.e2e-spec\\.ts$';
+
+export default {
   testTimeout: 30_000,
+  projects: [
+    { ...project, displayName: 'embedded' },
+    { ...project, displayName: 'federated', testRegex: over_both, globals: { hxo_mode: 'federated' } },
+  ],
 };

@@ -16,6 +16,8 @@ type Isolation = 'thread' | 'process';
 const isolations: Isolation[] = ['thread', 'process'];
 
 class RecordingSink implements TransportSink {
+  changed(): void {}
+
   readonly batches: OutcomeBatch[] = [];
   readonly losses: (LeaseRef & { reason: string })[] = [];
   readonly begun: number[] = [];

@@ -41,6 +41,18 @@ export class FakeTransport implements Transport {
     return this.size;
   }
 
+  obstacle(): null {
+    return null;
+  }
+
+  async missing(): Promise<readonly LeaseRef[]> {
+    return [];
+  }
+
+  async problems(): Promise<readonly string[]> {
+    return [];
+  }
+
   async start(sink: TransportSink): Promise<void> {
     this.sink = sink;
   }
@@ -80,6 +92,7 @@ export class FakeTransport implements Transport {
           if (batch.final) this.executing -= bundle.concurrency;
           return this.sink.outcomes(batch);
         },
+        changed: () => this.sink.changed(),
         lost: (at) => {
           this.executing -= bundle.concurrency;
           this.sink.lost(at);

@@ -4,15 +4,16 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, partitioners } from '#hxo';
 import { findExecutorModules, loadExecutors } from '#executors';
-import { loadSettings, processEnvironment, type Settings } from '#settings';
+import { hxoFiles, loadSettings, processEnvironment, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
-import { createArtifactStore } from '#adapters/files';
+import { createArtifactStore, workspaceFingerprint } from '#adapters/files';
+import { BullTransport } from '#adapters/bullmq';
 import { createThreadTransport } from '#adapters/threads';
+import { createLog, type Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background-thread.js';
 import { configureHttp } from './http-server.js';
-import { createLog, type Log } from './log.js';
 
 /** Exit codes: 1 refused to start, 70 the store can no longer be trusted to keep what it acknowledges. */
 const exit_refused = 1;
@@ -35,19 +36,27 @@ async function main(settings: Settings, log: Log): Promise<void> {
   await artifacts.sweep(Date.now());
   const work = {
     artifacts_dir: settings.artifacts_dir,
-    workspace: { root: settings.workspace, forbidden: ownFiles(settings) },
+    workspace: { root: settings.workspace, forbidden: hxoFiles(settings) },
   };
   const background = new ThreadBackground(new URL('./background-thread.js', import.meta.url), {
     ...work,
     db_path: settings.db_path,
   } satisfies BackgroundOptions);
-  const transport = createThreadTransport({
-    member: new URL('../../worker/src/pool-member.js', import.meta.url),
-    member_options: { ...work, extra_executors },
-    workers: settings.worker_concurrency,
-    env: processEnvironment(),
-    log: (message) => log.warn(message),
-  });
+  const transport =
+    settings.redis === null
+      ? createThreadTransport({
+          member: new URL('../../worker/src/pool-member.js', import.meta.url),
+          member_options: { ...work, extra_executors },
+          workers: settings.worker_concurrency,
+          env: processEnvironment(),
+          log: (message) => log.warn(message),
+        })
+      : new BullTransport({
+          redis_url: settings.redis.url,
+          bundle_key: settings.redis.bundle_key,
+          workspace: () => workspaceFingerprint(work.workspace),
+          log: (message) => log.warn(message),
+        });
 
   const ports = { store, artifacts, background, transport, catalogue, log };
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(settings, ports), {
@@ -76,13 +85,6 @@ async function main(settings: Settings, log: Log): Promise<void> {
   };
   process.on('SIGTERM', () => void stop('SIGTERM'));
   process.on('SIGINT', () => void stop('SIGINT'));
-}
-
-/** Files of HXO itself, which no plan may read. */
-function ownFiles(settings: Settings): string[] {
-  const database = ['', '-wal', '-shm', '.lock'].map((suffix) => `${settings.db_path}${suffix}`);
-  const own = [settings.home, ...database, settings.artifacts_dir, settings.signing_key_file];
-  return settings.log_file === null ? own : [...own, settings.log_file];
 }
 
 function urlOf(host: string, port: number): string {

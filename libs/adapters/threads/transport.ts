@@ -1,4 +1,4 @@
-import type { Bundle, Transport, TransportSink } from '#hxo/execute';
+import type { Bundle, LeaseRef, Transport, TransportSink } from '#hxo/execute';
 import { startProcess, startThread, type MemberOptions } from './member.js';
 import { Seat, type SeatHost } from './seat.js';
 
@@ -49,6 +49,19 @@ class ThreadTransport implements Transport {
 
   slots(): number {
     return this.options.workers;
+  }
+
+  obstacle(): null {
+    return null;
+  }
+
+  /** A pool in this very program knows when a member dies: it says `lost` itself. */
+  async missing(): Promise<readonly LeaseRef[]> {
+    return [];
+  }
+
+  async problems(): Promise<readonly string[]> {
+    return [];
   }
 
   async start(sink: TransportSink): Promise<void> {

@@ -37,22 +37,28 @@ export class Engine {
   async start(enabled: boolean): Promise<void> {
     const { genesis, store, federation } = this.ports;
     await genesis.catchUp((after) => store.events({ after, limit: 1_000 }));
+    const plans = enabled ? await this.recover() : [];
     await federation.start();
-    if (enabled) await this.recover();
+    for (const plan of plans) this.run(plan);
   }
 
-  private async recover(): Promise<void> {
-    for (const row of this.ports.store.unfinishedPlans()) {
+  /** Rebuilds the plans that have not ended. Their leases that may be alive are taken up before any report is read. */
+  private async recover(): Promise<LivePlan[]> {
+    const { store, federation } = this.ports;
+    const plans: LivePlan[] = [];
+    for (const row of store.unfinishedPlans()) {
       try {
-        const plan = await rehydrate(row, this.ports.store, this.catalogue);
+        const { plan, alive } = await rehydrate(row, store, this.catalogue, federation.durable);
+        federation.resume(plan, alive);
+        plans.push(plan);
         this.log.info(`Resuming plan ${plan.plan_id} (${plan.spec.name}), ${plan.phase}.`);
-        this.run(plan);
       } catch (error) {
         if (!(error instanceof ExecutorMissing)) throw error;
         this.waiting.set(row.plan_id, error.message);
         this.log.error(`Plan ${row.plan_id} waits: ${error.message}`);
       }
     }
+    return plans;
   }
 
   /** Leases nothing more, lets workers end what they do for at most `grace_ms`. Plans go on at the next start. */
@@ -62,13 +68,19 @@ export class Engine {
     await this.ports.federation.drain(grace_ms);
   }
 
+  /** What keeps HXO from executing shards at all, in words. */
+  problems(): Promise<readonly string[]> {
+    return this.ports.federation.problems();
+  }
+
   find(plan_id: string): LivePlan | undefined {
     return this.live.get(plan_id);
   }
 
-  /** What a plan that is neither running nor ended waits for, in words. */
+  /** What a plan that makes no progress waits for, in words; null when it waits for nothing. */
   waitsFor(plan_id: string): string | null {
-    return this.waiting.get(plan_id) ?? null;
+    const plan = this.live.get(plan_id);
+    return this.waiting.get(plan_id) ?? (plan === undefined ? null : this.ports.federation.obstacle(plan));
   }
 
   /** Stores a plan, `created` or `submitted`. Resolves after the commit. With a known idempotency key: the earlier plan's id. */

@@ -204,7 +204,7 @@ export class HxoService extends Hxo {
   }
 
   async readiness(): Promise<readonly string[]> {
-    return this.ports.store.problems();
+    return [...this.ports.store.problems(), ...(await this.ports.engine.problems())];
   }
 
   private checkedPlan(plan: Json): ReturnType<ParserLink['parse']> {

@@ -1,4 +1,4 @@
-import type { CheckpointStore, PlanRow } from './checkpoint/checkpoint-store.js';
+import type { BundleRow, CheckpointStore, PlanRow } from './checkpoint/checkpoint-store.js';
 import type { Catalogue } from './plan/catalogue.js';
 import { LivePlan, type LiveStage } from './plan/live-plan.js';
 
@@ -20,15 +20,23 @@ export function livePlan(row: PlanRow, executor_versions: readonly string[], cat
   return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row.submitted_at, row, executors);
 }
 
+/** A plan from the store, and the leases of it that may still be alive. */
+export interface Rehydrated {
+  readonly plan: LivePlan;
+  readonly alive: readonly BundleRow[];
+}
+
 /**
- * Rebuilds a plan that has not ended from the store alone. Leases that were open are over: the workers that held them died
- * with the process. That costs their shards a lease, never a retry. Throws {@link ExecutorMissing}.
+ * Rebuilds a plan that has not ended from the store alone. Where bundles outlive the process (`durable`), leases of shards
+ * that were open may be alive; otherwise their workers died with the process, and they are over: that costs their shards a
+ * lease, never a retry. A collector is always leased again. Throws {@link ExecutorMissing}.
  */
 export async function rehydrate(
   row: PlanRow,
   store: CheckpointStore,
   catalogue: Catalogue,
-): Promise<LivePlan> {
+  durable: boolean,
+): Promise<Rehydrated> {
   const stages = store.stages(row.plan_no);
   const plan = livePlan(
     row,
@@ -45,31 +53,37 @@ export async function rehydrate(
     for (const segment of store.segments(row.plan_no, stage.stage_no))
       stage.board.add(segment.count, segment.wave);
   }
-  await restoreLeases(plan, store);
+  const alive = await restoreLeases(plan, store, durable);
   for (const stage of plan.stages) restoreResults(plan, stage, store);
   plan.halted = plan.stages.some(
     ({ spec, board }) => spec.failure_policy === 'halt_plan' && board.counts().failed > 0,
   );
-  return plan;
+  return { plan, alive };
 }
 
-async function restoreLeases(plan: LivePlan, store: CheckpointStore): Promise<void> {
-  const open: number[] = [];
+async function restoreLeases(plan: LivePlan, store: CheckpointStore, durable: boolean): Promise<BundleRow[]> {
+  const alive: BundleRow[] = [];
+  const over: number[] = [];
   for (const bundle of store.bundles(plan.plan_no)) {
     const stage = plan.stages[bundle.stage_no]!;
+    const collects = bundle.ordinals.length === 0;
     plan.bundle = bundle.bundle;
-    if (bundle.ordinals.length === 0)
-      stage.collect_attempts = Math.max(stage.collect_attempts, bundle.attempt);
-    if (bundle.state === 'open') open.push(bundle.bundle);
+    if (collects) stage.collect_attempts = Math.max(stage.collect_attempts, bundle.attempt);
+    const survives = bundle.state === 'open' && durable && !collects;
+    if (survives) alive.push(bundle);
+    else if (bundle.state === 'open') over.push(bundle.bundle);
     for (const ordinal of bundle.ordinals) {
-      const losses = stage.board.lossesOf(ordinal) + (bundle.state === 'closed' ? 0 : 1);
+      const lost = bundle.state !== 'closed' && !survives;
+      const losses = stage.board.lossesOf(ordinal) + (lost ? 1 : 0);
       stage.board.restore(ordinal, { attempt: bundle.attempt, losses });
     }
   }
-  if (open.length === 0) return;
-  await store.write((tx) => {
-    for (const bundle of open) tx.setBundleState(plan.plan_no, bundle, 'lost', null);
-  }, 'engine');
+  if (over.length > 0) {
+    await store.write((tx) => {
+      for (const bundle of over) tx.setBundleState(plan.plan_no, bundle, 'lost', null);
+    }, 'engine');
+  }
+  return alive;
 }
 
 function restoreResults(plan: LivePlan, stage: LiveStage, store: CheckpointStore): void {

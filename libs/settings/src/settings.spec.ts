@@ -69,6 +69,9 @@ const defaults = {
   drain_ms: 10_000,
   log_file: '/srv/app/logs/app.log',
   log_level: 'info',
+  redis: null,
+  worker_executors: [],
+  worker_port: 8001,
   executors: [],
   warnings: [],
 };
@@ -171,8 +174,27 @@ describe('bad values', () => {
     expect(problemsOf({ HXO_HOST: host })).toHaveProperty('HXO_HOST');
   });
 
-  it.each(['HXO_REDIS_URL', 'HXO_DB_URL'])('%s is refused rather than ignored', (name) => {
+  it.each(['HXO_DB_URL'])('%s is refused rather than ignored', (name) => {
     expect(problemsOf({ [name]: 'redis://localhost' })[name]).toContain('not in this build');
+  });
+});
+
+describe('Redis', () => {
+  it('is off without an address, and needs no key on loopback', () => {
+    expect(read({}).redis).toBeNull();
+    const url = 'redis://127.0.0.1:6379';
+    expect(read({ HXO_REDIS_URL: url }).redis).toEqual({ url, bundle_key: null });
+  });
+
+  it('on another machine needs the key that seals what passes through it', () => {
+    const url = 'redis://redis.internal:6379';
+    expect(problemsOf({ HXO_REDIS_URL: url })).toHaveProperty('HXO_BUNDLE_KEY');
+    const bundle_key = 'sixteen-characters';
+    expect(read({ HXO_REDIS_URL: url, HXO_BUNDLE_KEY: bundle_key }).redis).toEqual({ url, bundle_key });
+  });
+
+  it.each(['localhost:6379', 'http://localhost', 'redis'])('HXO_REDIS_URL=%s is refused', (url) => {
+    expect(problemsOf({ HXO_REDIS_URL: url })).toHaveProperty('HXO_REDIS_URL');
   });
 });
 
@@ -191,7 +213,7 @@ describe('tokens', () => {
       read({ HXO_ADMIRAL_TOKEN: secret });
       throw new Error('A short token was taken.');
     } catch (error) {
-      expect((error as Error).message).toContain('HXO_ADMIRAL_TOKEN: a token has at least 16');
+      expect((error as Error).message).toContain('HXO_ADMIRAL_TOKEN: it has at least 16');
       expect((error as Error).message).not.toContain(secret);
     }
   });

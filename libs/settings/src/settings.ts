@@ -33,10 +33,22 @@ export interface Settings {
   /** Null is no log file. */
   readonly log_file: string | null;
   readonly log_level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  /** Null runs HXO embedded. */
+  readonly redis: RedisSettings | null;
+  /** Executors that a worker process offers; empty is all that it has. */
+  readonly worker_executors: readonly string[];
+  /** Port of a worker's health and metrics; 0 is any free port. */
+  readonly worker_port: number;
   /** Globs of compiled modules, relative to the current directory. */
   readonly executors: readonly string[];
   /** Sentences to log at start: allowed, but perhaps not what was meant. */
   readonly warnings: readonly string[];
+}
+
+/** How to reach Redis, and the key that seals what passes through it (null only when Redis is on loopback). */
+export interface RedisSettings {
+  readonly url: string;
+  readonly bundle_key: string | null;
 }
 
 /** What settings need of the machine, handed in so that reading them stays a pure function. */
@@ -85,12 +97,22 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     drain_ms: read.integer('HXO_DRAIN_MS', 0, 600_000),
     log_file: read.isEmpty('HXO_LOG_FILE') ? null : read.path('HXO_LOG_FILE', defaultOf('HXO_LOG_FILE')),
     log_level: read.choice('HXO_LOG_LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    redis: readRedis(read, machine),
+    worker_executors: Object.freeze(read.list('HXO_WORKER_EXECUTORS')),
+    worker_port: read.integer('HXO_WORKER_PORT', 0, 65_535),
     executors: Object.freeze(read.list('HXO_EXECUTORS')),
   };
   refuseOpenDoor(read, settings.host, settings.tokens);
-  refuseFederation(read);
+  refusePostgres(read);
   read.finish();
   return Object.freeze({ ...settings, warnings: Object.freeze(warningsFor(settings, env)) });
+}
+
+/** Files and folders of HXO itself, as absolute paths: no plan may read them. */
+export function hxoFiles(settings: Settings): string[] {
+  const database = ['', '-wal', '-shm', '.lock'].map((suffix) => `${settings.db_path}${suffix}`);
+  const own = [settings.home, ...database, settings.artifacts_dir, settings.signing_key_file];
+  return settings.log_file === null ? own : [...own, settings.log_file];
 }
 
 /** True for an address that only this machine can reach: `localhost`, 127.0.0.0/8, `::1`. */
@@ -107,19 +129,22 @@ function readHost(read: SettingsReader): string {
 }
 
 function readTokens(read: SettingsReader, machine: Machine): Settings['tokens'] {
-  const admiral = readToken(read, machine, 'HXO_ADMIRAL_TOKEN', 'HXO_ADMIRAL_TOKEN_FILE');
-  const captain = readToken(read, machine, 'HXO_CAPTAIN_TOKEN', 'HXO_CAPTAIN_TOKEN_FILE');
+  const admiral = readSecret(read, machine, 'HXO_ADMIRAL_TOKEN', 'HXO_ADMIRAL_TOKEN_FILE');
+  const captain = readSecret(read, machine, 'HXO_CAPTAIN_TOKEN', 'HXO_CAPTAIN_TOKEN_FILE');
   if (admiral !== undefined && admiral === captain) {
     read.refuse('HXO_CAPTAIN_TOKEN', 'must differ from HXO_ADMIRAL_TOKEN, or every Captain is an Admiral.');
   }
   return Object.freeze({ ...(admiral && { admiral }), ...(captain && { captain }) });
 }
 
-function readToken(
+type SecretName = 'HXO_ADMIRAL_TOKEN' | 'HXO_CAPTAIN_TOKEN' | 'HXO_BUNDLE_KEY';
+
+/** A secret given as a value, or as a file that holds it. */
+function readSecret(
   read: SettingsReader,
   machine: Machine,
-  name: 'HXO_ADMIRAL_TOKEN' | 'HXO_CAPTAIN_TOKEN',
-  fileName: 'HXO_ADMIRAL_TOKEN_FILE' | 'HXO_CAPTAIN_TOKEN_FILE',
+  name: SecretName,
+  fileName: `${SecretName}_FILE`,
 ): string | undefined {
   let token = read.text(name);
   if (read.text(fileName) !== undefined) {
@@ -140,7 +165,7 @@ function readToken(
     const where = read.text(fileName) === undefined ? name : fileName;
     read.refuse(
       where,
-      `a token has at least ${token_min_length} visible ASCII characters without spaces; make one with: openssl rand -base64 32`,
+      `it has at least ${token_min_length} visible ASCII characters without spaces; make one with: openssl rand -base64 32`,
     );
     return undefined;
   }
@@ -156,16 +181,31 @@ function refuseOpenDoor(read: SettingsReader, host: string, tokens: Settings['to
   );
 }
 
-/** Ignoring these would store a fleet's plans in a file of one machine: better not to start. */
-function refuseFederation(read: SettingsReader): void {
-  for (const variable of ['HXO_REDIS_URL', 'HXO_DB_URL']) {
-    if (read.isSet(variable)) {
-      read.refuse(
-        variable,
-        'federation is not in this build. Unset it to run embedded, with SQLite and worker threads.',
-      );
-    }
+function readRedis(read: SettingsReader, machine: Machine): RedisSettings | null {
+  const url = read.text('HXO_REDIS_URL');
+  const bundle_key = readSecret(read, machine, 'HXO_BUNDLE_KEY', 'HXO_BUNDLE_KEY_FILE') ?? null;
+  if (url === undefined) return null;
+  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
+    read.refuse('HXO_REDIS_URL', 'an address such as redis://127.0.0.1:6379 is allowed (rediss:// for TLS).');
+    return null;
   }
+  const host = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
+  if (bundle_key === null && !isLoopbackHost(host)) {
+    read.refuse(
+      'HXO_BUNDLE_KEY',
+      'Redis is on another machine, where others may write: set the same HXO_BUNDLE_KEY or HXO_BUNDLE_KEY_FILE for the API and every worker.',
+    );
+  }
+  return Object.freeze({ url, bundle_key });
+}
+
+/** Ignoring it would keep a fleet's plans in a file of one machine: better not to start. */
+function refusePostgres(read: SettingsReader): void {
+  if (!read.isSet('HXO_DB_URL')) return;
+  read.refuse(
+    'HXO_DB_URL',
+    'PostgreSQL as the checkpoint store is not in this build. Unset it to use the SQLite file.',
+  );
 }
 
 function warningsFor(

@@ -69,6 +69,27 @@ export const settings_table = [
     meaning: 'Your own executors: globs of compiled modules, comma-separated',
   },
   {
+    name: 'HXO_REDIS_URL',
+    default: '',
+    meaning: 'Redis that carries bundles to workers: redis:// or rediss://; without it HXO runs embedded',
+  },
+  {
+    name: 'HXO_BUNDLE_KEY',
+    default: '',
+    meaning: 'Key shared by API and workers that seals what passes through Redis, at least 16 characters',
+  },
+  { name: 'HXO_BUNDLE_KEY_FILE', default: '', meaning: 'File that holds the bundle key' },
+  {
+    name: 'HXO_WORKER_EXECUTORS',
+    default: '',
+    meaning: 'Executors that a worker process offers, comma-separated; all that it has when left out',
+  },
+  {
+    name: 'HXO_WORKER_PORT',
+    default: '8001',
+    meaning: 'Port of a worker for health and metrics; 0 takes any free one',
+  },
+  {
     name: 'HXO_URL',
     default: 'http://127.0.0.1:<HXO_PORT>',
     meaning: 'Server that the hxo command speaks to',
@@ -84,6 +105,7 @@ export const secret_variables: ReadonlySet<string> = new Set<VariableName>([
   'HXO_ADMIRAL_TOKEN',
   'HXO_CAPTAIN_TOKEN',
   'HXO_TOKEN',
+  'HXO_BUNDLE_KEY',
 ]);
 
 /** The default of a variable, as text to parse. */

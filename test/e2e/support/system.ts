@@ -9,6 +9,7 @@ import type { EventView, Page, ReportView, StatusView } from '#hxo';
 import { childEnvironment, type Environment } from '#settings';
 import { HxoClient } from '../../../apps/cli/src/client.js';
 import { ServerProcess } from '../../../apps/cli/src/server-process.js';
+import { Fleet } from './fleet.js';
 
 const server_main = join(process.cwd(), 'dist/apps/api/src/main.js');
 const cli_main = join(process.cwd(), 'dist/apps/cli/src/main.js');
@@ -27,6 +28,10 @@ export interface Server {
   readonly client: HxoClient;
 }
 
+/** Jest's project decides: the same specs run embedded, and federated over a Redis and two workers. */
+const federated = (globalThis as { readonly hxo_mode?: string }).hxo_mode === 'federated';
+const workers = 2;
+
 /** A folder of its own with a workspace and a home, and real servers that run on them one after the other. */
 export class System {
   readonly folder = mkdtempSync(join(tmpdir(), 'hxo-e2e-'));
@@ -35,6 +40,7 @@ export class System {
   /** Every server that was started here; each leads a process group of that number. */
   readonly pids: number[] = [];
   private current: Server | undefined;
+  private fleet: Fleet | undefined;
 
   constructor(private readonly variables: Environment = {}) {
     mkdirSync(this.workspace, { recursive: true });
@@ -61,6 +67,7 @@ export class System {
       HXO_HOME: this.home,
       HXO_WORKSPACE: this.workspace,
       HXO_WORKER_CONCURRENCY: '2',
+      ...(this.fleet && { HXO_REDIS_URL: this.fleet.redis.url }),
       ...this.variables,
       ...variables,
     });
@@ -70,6 +77,7 @@ export class System {
 
   /** Starts a server and waits until it listens. */
   async start(variables: Environment = {}): Promise<Server> {
+    if (federated) await this.startFleet();
     const launched = this.launch(variables);
     const url = await launched.listening().catch((error: unknown) => {
       launched.kill();
@@ -77,6 +85,14 @@ export class System {
     });
     this.current = { process: launched, url, client: new HxoClient({ url, authorization: 'Admiral' }) };
     return this.current;
+  }
+
+  private async startFleet(): Promise<void> {
+    if (this.fleet !== undefined) return;
+    this.fleet = await Fleet.start(this.folder);
+    const { home, workspace } = this;
+    const own = { HXO_HOME: home, HXO_WORKSPACE: workspace, HXO_WORKER_CONCURRENCY: '1', ...this.variables };
+    for (let i = 0; i < workers; i++) this.pids.push((await this.fleet.addWorker(own)).pid);
   }
 
   /** One request as the Admiral, or as `authorization` says; null sends no such header. */
@@ -198,8 +214,9 @@ export class System {
   }
 
   /** Ends what still runs, and removes the folder. */
-  dispose(): void {
+  async dispose(): Promise<void> {
     this.current?.process.kill();
+    await this.fleet?.dispose();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -4,6 +4,7 @@ import type { TruthLink } from '../links/truth.link.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { outputDigest } from '../aggregate/plan-trees.js';
+import type { Rejection } from './check-outcome.js';
 import type { Outcome, OutcomeBatch } from './transport.js';
 
 /** Leases that a shard may lose with their workers before it fails: it may well be what kills them. */
@@ -85,6 +86,62 @@ export function acceptOutcomes(
     ]),
   );
   return { done, failures, returned, events };
+}
+
+/** Rejected outcomes of a batch that the audit trail names one by one. */
+const rejections_named_max = 10;
+
+/** Audits outcomes that were not what they should be: one entry a batch, so that a broken worker cannot flood the trail. */
+export function auditRejections(
+  tx: Transaction,
+  stage: LiveStage,
+  rejections: readonly Rejection[],
+  truth: TruthLink,
+): StoredEvent[] {
+  if (rejections.length === 0) return [];
+  const shards = rejections
+    .slice(0, rejections_named_max)
+    .map(({ ordinal, message }) => ({ ordinal, message }));
+  return truth.audit(tx, {
+    actor: 'hxo',
+    action: 'result.rejected',
+    outcome: 'rejected',
+    plan_id: stage.plan_id,
+    data: { stage: stage.spec.id, code: 'RESULT_REJECTED', rejected: rejections.length, shards },
+  });
+}
+
+/**
+ * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many.
+ * The board follows after the commit.
+ */
+export function acceptLoss(
+  tx: Transaction,
+  stage: LiveStage,
+  lease: { readonly bundle: number; readonly attempt: number },
+  open: readonly number[],
+  reason: string,
+  ports: { readonly genesis: GenesisLink; readonly now_ms: number },
+): StoredEvent[] {
+  const { plan, stage_no, board, spec } = stage;
+  tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
+  const gone = open.filter((ordinal) => isLastLoss(board.lossesOf(ordinal)));
+  if (gone.length === 0) return [];
+  const code = 'LEASES_LOST';
+  const message = `Its worker was lost ${lease_losses_max + 1} times, last: ${reason}`;
+  for (const ordinal of gone) {
+    const failure = { ordinal, code, message, duration_ms: 0 };
+    const row = failedRow(failure, { attempt: lease.attempt, worker: '' }, ports.now_ms);
+    tx.insertResult(plan.plan_no, plan.revision, stage_no, row);
+  }
+  tx.countStage(plan.plan_no, stage_no, { failed: gone.length });
+  const told = gone.map((ordinal) => ({ ordinal, attempt: lease.attempt, code, message, final: true }));
+  return tx.appendEvents(ports.genesis.failures(plan.plan_id, spec.id, told));
+}
+
+/** Does a shard with so many lost leases fail with the next? */
+export function isLastLoss(losses: number): boolean {
+  return losses + 1 > lease_losses_max;
 }
 
 /** Stores an executor error, and the shard's end when it was its last. Null when this error was known already. */

@@ -33,6 +33,38 @@ export async function checkOutcome(
   return null;
 }
 
+/** An outcome that is not what it should be. */
+export interface Rejection {
+  readonly ordinal: number;
+  readonly message: string;
+}
+
+/**
+ * Checks what a worker reports of its lease. Outcomes that are not what they should be become failures of their shards;
+ * those of shards that are not leased are left out.
+ */
+export async function checkBatch(
+  outcomes: readonly Outcome[],
+  leased: ReadonlySet<number>,
+  artifacts: Pick<ArtifactStore, 'size'>,
+): Promise<{ readonly outcomes: Outcome[]; readonly rejections: Rejection[] }> {
+  const checked: Outcome[] = [];
+  const rejections: Rejection[] = [];
+  for (const outcome of outcomes) {
+    const message = await checkOutcome(outcome, leased, artifacts);
+    if (message === null) {
+      checked.push(outcome);
+      continue;
+    }
+    const { ordinal, duration_ms } = outcome;
+    rejections.push({ ordinal, message });
+    if (!leased.has(ordinal)) continue;
+    const code = 'RESULT_REJECTED';
+    checked.push({ ordinal, status: 'failed', verdict: 'retry', code, message, duration_ms });
+  }
+  return { outcomes: checked, rejections };
+}
+
 /** A collector's outcome, made a failure when it is not what it should be. Its value is the StageOutput. */
 export async function checkedCollection(
   outcome: Outcome,

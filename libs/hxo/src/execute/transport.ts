@@ -81,20 +81,34 @@ export interface TransportSink {
   outcomes(batch: OutcomeBatch): Promise<void>;
   /** The worker of the bundle is gone; what it had not reported will not come. */
   lost(lease: LeaseRef & { readonly reason: string }): void;
+  /** Slots may have changed: there may be room for more bundles. */
+  changed(): void;
 }
 
 /** Carries bundles to workers and outcomes back. The engine never knows which one it has. */
 export interface Transport {
-  /** Shards that workers can execute at once now: what the dispatch window is sized by. */
-  slots(): number;
+  /** Shards of an executor that workers can execute at once now: what the dispatch window is sized by. */
+  slots(executor: string): number;
+  /** What keeps an executor's shards from being executed at all, in words (`a worker that …`); null when nothing does. */
+  obstacle(executor: string, version: string): string | null;
   /**
    * Do bundles outlive this process? False: after a restart every earlier lease is over at once.
    * True: it gets one fresh term.
    */
   readonly durable: boolean;
   start(sink: TransportSink): Promise<void>;
-  /** Takes a bundle. Never blocks on the work itself. Throws only when the transport is stopped. */
+  /**
+   * Takes a bundle. Never blocks on the work itself. Throws when it cannot take the bundle, which is then nowhere; the
+   * engine tries again later.
+   */
   dispatch(bundle: Bundle): Promise<void>;
+  /**
+   * Which of these leases it no longer carries, although everything that workers have reported so far was delivered. Bundles
+   * that wait for a worker get a heartbeat. Asked every few seconds; a lease that is missing twice running is lost.
+   */
+  missing(leases: readonly (LeaseRef & { readonly executor: string })[]): Promise<readonly LeaseRef[]>;
+  /** What keeps it from working, in words; empty when nothing does. */
+  problems(): Promise<readonly string[]>;
   /** Tells workers to stop what they do for a plan. Late outcomes may still come. */
   cancel(plan_id: string): Promise<void>;
   /** Lets what runs go on for at most `grace_ms`, then stops everything. No thread or process is left behind. */

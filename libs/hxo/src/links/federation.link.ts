@@ -1,10 +1,16 @@
 import type { Digest } from '#truth';
-import type { CheckpointStore, StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
+import type { BundleRow, CheckpointStore } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
 import type { Clock } from '../clock.js';
-import { acceptOutcomes, failedRow, lease_losses_max, type Acceptance } from '../execute/accept-outcomes.js';
+import {
+  acceptLoss,
+  acceptOutcomes,
+  auditRejections,
+  isLastLoss,
+  type Acceptance,
+} from '../execute/accept-outcomes.js';
 import type { ArtifactStore } from '../execute/artifact-store.js';
-import { checkedCollection, checkOutcome } from '../execute/check-outcome.js';
+import { checkBatch, checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
 import type {
   Bundle,
@@ -16,14 +22,20 @@ import type {
 } from '../execute/transport.js';
 import type { GenesisLink } from './genesis.link.js';
 import type { TruthLink } from './truth.link.js';
-import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
+import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { backOff } from '../schedule/back-off.js';
+import { Collectors, type WaitingCollector } from '../schedule/collectors.js';
 import { FairRoundRobin } from '../schedule/fair-round-robin.js';
+import { Leases, refOf, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
-/** A worker that has not been heard of for so long has lost its lease. */
-export const lease_ms = 30_000;
+/** How often leases are checked for their deadlines. */
+const expire_every_ms = 1_000;
+/** How often the transport is asked what it no longer carries: a lease that is missing twice running is lost. */
+const reconcile_every_ms = 2_000;
+/** Wait before bundles that the transport did not take are offered again. */
+const offer_again_ms = 1_000;
 
 export interface FederationPorts {
   readonly store: CheckpointStore;
@@ -40,45 +52,8 @@ export interface FederationPorts {
   readonly onError: (error: unknown) => void;
 }
 
-/** Rejected outcomes of a batch that the audit trail names one by one. */
-const rejections_named_max = 10;
-
-/** What a lease is for: shards, of which `open` are not reported yet, or the stage's collector. */
-type LeasedWork =
-  | { readonly type: 'shards'; readonly ordinals: ReadonlySet<number>; readonly open: Set<number> }
-  | { readonly type: 'collect'; readonly results: Digest; readonly failures: number };
-
-interface Lease {
-  readonly stage: LiveStage;
-  readonly bundle: number;
-  readonly attempt: number;
-  readonly work: LeasedWork;
-  /** Shards that it executes at once, of HXO_MAX_CONCURRENCY. */
-  readonly concurrency: number;
-  /** Monotonic milliseconds. */
-  deadline_ms: number;
-  /** Has a worker said that it works on it? */
-  begun: boolean;
-  /** What is heard of a lease is dealt with one after the other. */
-  turn: Promise<void>;
-}
-
-/** An outcome that is not what it should be. */
-interface Rejection {
-  readonly ordinal: number;
-  readonly message: string;
-}
-
-interface CollectorWork {
-  readonly stage: LiveStage;
-  /** Artifact of the stage's gathered results. */
-  readonly results: Digest;
-  /** Executor errors so far. */
-  readonly failures: number;
-}
-
-interface Waiting<T> {
-  readonly resolve: (value: T) => void;
+interface Waiting {
+  readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -88,34 +63,41 @@ interface Waiting<T> {
  */
 export class FederationLink implements TransportSink {
   private readonly scheduler = new FairRoundRobin<LiveStage>();
-  private readonly leases = new Map<string, Lease>();
-  private readonly executing = new Map<LiveStage, Waiting<void>>();
-  private readonly collecting = new Map<LiveStage, Waiting<StageOutput>>();
-  /** Collectors that wait for a lease. */
-  private readonly collectors: CollectorWork[] = [];
+  private readonly leases: Leases;
+  private readonly executing = new Map<LiveStage, Waiting>();
+  private readonly collectors: Collectors;
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
   private leasing = false;
-  /** Shards that the open leases may execute at once. */
-  private executing_max = 0;
-  private expiry: NodeJS.Timeout | null = null;
+  private timers: NodeJS.Timeout[] = [];
 
   constructor(private readonly ports: FederationPorts) {
+    this.leases = new Leases(() => ports.clock.monotonic_ms());
     this.lines = new ShardLinesReader(ports.store);
     this.retries = new RetryQueue(() => ports.clock.monotonic_ms());
+    this.collectors = new Collectors(this.retries, ports.random, () => this.pump());
+  }
+
+  /** Do bundles outlive this process? */
+  get durable(): boolean {
+    return this.ports.transport.durable;
   }
 
   async start(): Promise<void> {
     await this.ports.transport.start(this);
     this.leasing = true;
-    this.expiry = setInterval(() => this.expire(), 1_000).unref();
+    this.timers = [
+      setInterval(() => this.expire(), expire_every_ms).unref(),
+      setInterval(() => this.guard(this.reconcile()), reconcile_every_ms).unref(),
+    ];
+    this.pump();
   }
 
-  /** Leases nothing more, waits for what runs, at most `grace_ms`, and stops the workers. */
+  /** Leases nothing more, waits for what runs, at most `grace_ms`, and stops the workers of this process. */
   async drain(grace_ms: number): Promise<void> {
     this.leasing = false;
     this.retries.stop();
-    if (this.expiry !== null) clearInterval(this.expiry);
+    for (const timer of this.timers) clearInterval(timer);
     await this.ports.transport.stop(grace_ms);
   }
 
@@ -133,187 +115,196 @@ export class FederationLink implements TransportSink {
   /** Runs a stage's collector over its gathered results, leased and fenced like a shard. Rejects when it fails for good. */
   collect(stage: LiveStage, results: Digest): Promise<StageOutput> {
     if (stage.plan.stopped !== null) return Promise.reject(stage.plan.stopped);
-    return new Promise((resolve, reject) => {
-      this.collecting.set(stage, { resolve, reject });
-      this.collectors.push({ stage, results, failures: 0 });
-      this.pump();
-    });
+    return this.collectors.collect(stage, results);
   }
 
   /** Gives up everything of a plan that was stopped: its leases, its waiting work, its workers. */
   async drop(plan: LivePlan): Promise<void> {
     for (const stage of plan.stages) {
       this.scheduler.remove(stage);
-      for (const waiting of [this.executing.get(stage), this.collecting.get(stage)])
-        waiting?.reject(plan.stopped);
+      this.executing.get(stage)?.reject(plan.stopped);
       this.executing.delete(stage);
-      this.collecting.delete(stage);
     }
-    for (const lease of this.leases.values()) if (lease.stage.plan === plan) this.end(lease);
+    this.collectors.drop(plan);
+    for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
     await this.ports.transport.cancel(plan.plan_id);
     this.pump();
+  }
+
+  /**
+   * Takes up leases that an earlier process gave, for a transport whose bundles outlive it: each gets one fresh term. To be
+   * called before {@link start}, so that no report of theirs comes too early.
+   */
+  resume(plan: LivePlan, bundles: readonly BundleRow[]): void {
+    for (const { stage_no, bundle, attempt, ordinals } of bundles) {
+      const stage = plan.stages[stage_no]!;
+      const mine = ordinals.filter((ordinal) => stage.board.reclaim(ordinal, attempt));
+      const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(mine) };
+      const concurrency = stage.executor.load === 'cpu' ? 1 : ordinals.length;
+      this.leases.open({ stage, bundle, attempt, work, concurrency });
+    }
+  }
+
+  /** What keeps a plan's shards from being executed, in words; null when nothing does. */
+  obstacle(plan: LivePlan): string | null {
+    for (const stage of plan.stages) {
+      const waits = this.executing.has(stage) && stage.board.waiting() > 0;
+      const obstacle = waits
+        ? this.ports.transport.obstacle(stage.spec.executor, stage.executor_version)
+        : null;
+      if (obstacle !== null) return obstacle;
+    }
+    return null;
+  }
+
+  /** What keeps workers from being reached, in words; empty when nothing does. */
+  problems(): Promise<readonly string[]> {
+    return this.ports.transport.problems();
   }
 
   // What workers report.
 
   started(at: LeaseRef & { readonly worker: string }): void {
-    const lease = this.leaseOf(at);
+    const lease = this.leases.of(at);
     if (lease === undefined) return;
-    this.renew(lease);
+    this.leases.renew(lease);
     lease.begun = true;
     if (lease.work.type === 'shards') lease.stage.board.begin(lease.work.open, lease.attempt);
   }
 
   heartbeat(at: LeaseRef): void {
-    const lease = this.leaseOf(at);
-    if (lease !== undefined) this.renew(lease);
+    const lease = this.leases.of(at);
+    if (lease !== undefined) this.leases.renew(lease);
   }
 
   async outcomes(batch: OutcomeBatch): Promise<void> {
-    const lease = this.leaseOf(batch);
+    const lease = this.leases.of(batch);
     // A lease that is over: its shards are, or will be, somebody else's. What it reports comes too late.
     if (lease === undefined) return;
-    this.renew(lease);
+    this.leases.renew(lease);
     const { work } = lease;
-    await this.inTurn(lease, () =>
+    await this.leases.inTurn(lease, () =>
       work.type === 'shards' ? this.accept(lease, work, batch) : this.collected(lease, work, batch),
     );
   }
 
   lost(at: LeaseRef & { readonly reason: string }): void {
-    const lease = this.leaseOf(at);
-    if (lease !== undefined) this.guard(this.inTurn(lease, () => this.lose(lease, at.reason)));
+    const lease = this.leases.of(at);
+    if (lease !== undefined) this.guard(this.leases.inTurn(lease, () => this.lose(lease, at.reason)));
   }
 
-  /** The lease that a worker speaks of, if it is not over. */
-  private leaseOf(at: LeaseRef): Lease | undefined {
-    const lease = this.leases.get(keyOf(at));
-    return lease?.attempt === at.attempt ? lease : undefined;
-  }
-
-  /** Acts on a lease once everything heard of it earlier is dealt with, unless that has ended it or its plan. */
-  private inTurn(lease: Lease, act: () => Promise<void>): Promise<void> {
-    // An error of an earlier turn was told to whoever awaited it.
-    lease.turn = lease.turn
-      .catch(() => {})
-      .then(() => {
-        const over = this.leaseOf({ ...lease, plan_id: lease.stage.plan_id }) === undefined;
-        return over || lease.stage.plan.stopped !== null ? undefined : act();
-      });
-    return lease.turn;
-  }
-
-  private renew(lease: Lease): void {
-    lease.deadline_ms = this.ports.clock.monotonic_ms() + lease_ms;
+  changed(): void {
+    this.pump();
   }
 
   // Leasing.
 
   /**
-   * Fills the window: one bundle for each slot and one ahead, so that no worker idles between two, as long as the shards
-   * and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
+   * Fills the window: for each executor one bundle for each slot and one ahead, so that no worker idles between two, as
+   * long as the shards and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
    */
   private pump(): void {
-    while (
-      this.leasing &&
-      this.leases.size < this.window() &&
-      this.executing_max < this.ports.max_concurrency
-    ) {
-      const collector = this.collectors.shift();
-      const stage = collector === undefined ? this.scheduler.next() : null;
-      if (collector !== undefined) this.guard(this.leaseCollector(collector));
+    const hasRoom = ({ spec }: LiveStage): boolean =>
+      this.leases.inFlight(spec.executor) < this.window(spec.executor);
+    while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
+      const collector = this.collectors.next(hasRoom);
+      const stage = collector === null ? this.scheduler.next(hasRoom) : null;
+      if (collector !== null) this.guard(this.leaseCollector(collector));
       else if (stage !== null) this.guard(this.lease(stage));
       else return;
     }
   }
 
-  private window(): number {
-    return 2 * this.ports.transport.slots();
+  private window(executor: string): number {
+    return 2 * this.ports.transport.slots(executor);
   }
 
   /** An `io` bundle executes its shards together, within its worker's share of HXO_MAX_CONCURRENCY. */
-  private concurrency(stage: LiveStage, shards: number): number {
-    if (stage.executor.load === 'cpu') return 1;
+  private concurrency({ executor }: LiveStage, shards: number): number {
+    if (executor.load === 'cpu') return 1;
     const { max_concurrency, transport } = this.ports;
-    const share = Math.ceil(max_concurrency / transport.slots());
-    return Math.min(shards, share, max_concurrency - this.executing_max);
+    const share = Math.ceil(max_concurrency / Math.max(1, transport.slots(executor.name)));
+    return Math.min(shards, share, max_concurrency - this.leases.executingMax());
   }
 
   private async lease(stage: LiveStage): Promise<void> {
-    const { store, transport, genesis, clock } = this.ports;
+    const { store, genesis, clock } = this.ports;
     const { plan, stage_no, spec, board } = stage;
-    const claim = board.claim(stage.sizer.next(board.waiting(), this.window()));
+    const claim = board.claim(stage.sizer.next(board.waiting(), this.window(spec.executor)));
     if (claim === null) return;
     const { ordinals, attempt } = claim;
-    const work = { type: 'shards' as const, ordinals: new Set(ordinals), open: new Set(ordinals) };
-    const lease = this.open(stage, attempt, work, this.concurrency(stage, ordinals.length));
+    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(ordinals) };
+    const concurrency = this.concurrency(stage, ordinals.length);
+    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency });
     const row = { bundle: lease.bundle, stage_no, ordinals, attempt, state: 'open' as const };
     const events = await store.write((tx) => {
       if (isTerminal(tx.planPhase(plan.plan_no))) return [];
       tx.insertBundle(plan.plan_no, row, clock.now_ms());
-      return tx.appendEvents(
-        genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, {
-          bundle: lease.bundle,
-          attempt,
-        }),
-      );
+      const told = { bundle: lease.bundle, attempt };
+      return tx.appendEvents(genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, told));
     }, 'engine');
     genesis.announce(events);
-    if (plan.stopped !== null) return;
-    if (!this.leasing) return this.handBack(lease);
     const shards = this.lines.read(plan.plan_no, stage_no, ordinals);
-    await transport.dispatch(bundleOf(lease, { type: 'shards', shards }));
+    await this.dispatch(lease, { type: 'shards', shards });
   }
 
-  private async leaseCollector({ stage, results, failures }: CollectorWork): Promise<void> {
-    const { store, transport, clock } = this.ports;
+  private async leaseCollector({ stage, work }: WaitingCollector): Promise<void> {
+    const { store, clock } = this.ports;
     const { plan, stage_no } = stage;
-    if (plan.stopped !== null) return;
-    const lease = this.open(stage, ++stage.collect_attempts, { type: 'collect', results, failures }, 1);
-    const row = {
-      bundle: lease.bundle,
-      stage_no,
-      ordinals: [],
-      attempt: lease.attempt,
-      state: 'open' as const,
-    };
+    const attempt = ++stage.collect_attempts;
+    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency: 1 });
+    const row = { bundle: lease.bundle, stage_no, ordinals: [], attempt, state: 'open' as const };
     await store.write((tx) => {
       if (!isTerminal(tx.planPhase(plan.plan_no))) tx.insertBundle(plan.plan_no, row, clock.now_ms());
     }, 'engine');
-    if (plan.stopped !== null) return;
+    await this.dispatch(lease, { type: 'collect', results: work.results });
+  }
+
+  /** Hands a committed lease to the transport. One that it does not take is nobody's: it is taken back, at no charge. */
+  private async dispatch(lease: Lease, work: Bundle['work']): Promise<void> {
+    if (lease.stage.plan.stopped !== null) return;
     if (!this.leasing) return this.handBack(lease);
-    await transport.dispatch(bundleOf(lease, { type: 'collect', results }));
+    try {
+      await this.ports.transport.dispatch(bundleOf(lease, work));
+    } catch (error) {
+      if (this.leasing) this.ports.onError(error);
+      await this.leases.inTurn(lease, () => this.takeBack(lease));
+    }
   }
 
-  private open(stage: LiveStage, attempt: number, work: LeasedWork, concurrency: number): Lease {
-    const deadline_ms = this.ports.clock.monotonic_ms() + lease_ms;
-    const bundle = ++stage.plan.bundle;
-    const held = { stage, bundle, attempt, work, concurrency };
-    const lease: Lease = { ...held, deadline_ms, begun: false, turn: Promise.resolve() };
-    this.leases.set(keyOf({ plan_id: stage.plan_id, bundle }), lease);
-    this.executing_max += concurrency;
-    return lease;
+  private async takeBack(lease: Lease): Promise<void> {
+    this.leases.end(lease);
+    await this.handBack(lease);
+    const { stage, work } = lease;
+    if (stage.plan.stopped !== null) return;
+    this.retries.after(offer_again_ms, () => {
+      if (work.type === 'collect') this.collectors.ended(stage, work, undefined);
+      else for (const ordinal of work.open) stage.board.release(ordinal);
+      this.pump();
+    });
   }
 
-  private end(lease: Lease): void {
-    const ended = this.leases.delete(keyOf({ plan_id: lease.stage.plan_id, bundle: lease.bundle }));
-    if (ended) this.executing_max -= lease.concurrency;
+  /** A lease that no worker has begun is closed, so that a restart costs its shards nothing. */
+  private async handBack(lease: Lease): Promise<void> {
+    if (lease.begun) return;
+    const { plan_no } = lease.stage.plan;
+    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
   }
 
   // Acceptance.
 
-  private async accept(
-    lease: Lease,
-    { ordinals, open }: Extract<LeasedWork, { type: 'shards' }>,
-    batch: OutcomeBatch,
-  ): Promise<void> {
-    const { store, genesis, truth, clock } = this.ports;
+  private async accept(lease: Lease, { ordinals, open }: ShardWork, batch: OutcomeBatch): Promise<void> {
+    const { store, genesis, truth, clock, artifacts } = this.ports;
     const { stage } = lease;
-    const { outcomes, rejections } = await this.checked(ordinals, batch.outcomes);
-    const checked = { ...batch, outcomes };
+    const { outcomes, rejections } = await checkBatch(batch.outcomes, ordinals, artifacts);
     const accepted = await store.write((tx) => {
-      const audited = this.auditRejections(tx, lease, rejections);
-      const taken = acceptOutcomes(tx, stage, checked, { genesis, truth, now_ms: clock.now_ms() });
+      const audited = auditRejections(tx, stage, rejections, truth);
+      const taken = acceptOutcomes(
+        tx,
+        stage,
+        { ...batch, outcomes },
+        { genesis, truth, now_ms: clock.now_ms() },
+      );
       return { ...taken, events: [...audited, ...taken.events] };
     }, 'engine');
     genesis.announce(accepted.events);
@@ -324,51 +315,10 @@ export class FederationLink implements TransportSink {
     this.follow(stage, accepted);
     if (batch.final) {
       for (const ordinal of open) stage.board.release(ordinal);
-      this.end(lease);
+      this.leases.end(lease);
     }
     this.settle(stage);
     this.pump();
-  }
-
-  /** Outcomes that are not what they should be become failures of their shards; those of foreign shards are dropped. */
-  private async checked(
-    leased: ReadonlySet<number>,
-    outcomes: readonly Outcome[],
-  ): Promise<{ readonly outcomes: Outcome[]; readonly rejections: Rejection[] }> {
-    const checked: Outcome[] = [];
-    const rejections: Rejection[] = [];
-    for (const outcome of outcomes) {
-      const message = await checkOutcome(outcome, leased, this.ports.artifacts);
-      if (message === null) {
-        checked.push(outcome);
-        continue;
-      }
-      const { ordinal, duration_ms } = outcome;
-      rejections.push({ ordinal, message });
-      if (!leased.has(ordinal)) continue;
-      const code = 'RESULT_REJECTED';
-      checked.push({ ordinal, status: 'failed', verdict: 'retry', code, message, duration_ms });
-    }
-    return { outcomes: checked, rejections };
-  }
-
-  /** One entry a batch, so that a broken worker cannot flood the trail. */
-  private auditRejections(
-    tx: Transaction,
-    { stage }: Lease,
-    rejections: readonly Rejection[],
-  ): StoredEvent[] {
-    if (rejections.length === 0) return [];
-    const shards = rejections
-      .slice(0, rejections_named_max)
-      .map(({ ordinal, message }) => ({ ordinal, message }));
-    return this.ports.truth.audit(tx, {
-      actor: 'hxo',
-      action: 'result.rejected',
-      outcome: 'rejected',
-      plan_id: stage.plan_id,
-      data: { stage: stage.spec.id, code: 'RESULT_REJECTED', rejected: rejections.length, shards },
-    });
   }
 
   /** Moves the board to where the store is. */
@@ -408,122 +358,68 @@ export class FederationLink implements TransportSink {
     }
   }
 
-  private async collected(
-    lease: Lease,
-    work: Extract<LeasedWork, { type: 'collect' }>,
-    batch: OutcomeBatch,
-  ): Promise<void> {
+  private async collected(lease: Lease, work: CollectWork, batch: OutcomeBatch): Promise<void> {
     const { store, artifacts } = this.ports;
-    const { stage } = lease;
+    const { stage, bundle } = lease;
     const outcome = batch.outcomes[0] && (await checkedCollection(batch.outcomes[0], artifacts));
     await store.write(
-      (tx) => tx.setBundleState(stage.plan.plan_no, lease.bundle, 'closed', batch.worker),
+      (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', batch.worker),
       'engine',
     );
-    this.end(lease);
-    const waiting = this.collecting.get(stage);
-    if (waiting === undefined || stage.plan.stopped !== null) return;
-    if (outcome?.status === 'done') {
-      this.collecting.delete(stage);
-      waiting.resolve(JSON.parse(outcome.value) as StageOutput);
-    } else {
-      const failures = work.failures + (outcome === undefined ? 0 : 1);
-      this.retryCollector(stage, work.results, failures, outcome);
-    }
+    this.leases.end(lease);
+    this.collectors.ended(stage, work, outcome);
     this.pump();
-  }
-
-  private retryCollector(
-    stage: LiveStage,
-    results: Digest,
-    failures: number,
-    outcome: Extract<Outcome, { status: 'failed' }> | undefined,
-  ): void {
-    const { retry } = stage.spec;
-    if (
-      outcome?.verdict === 'fail' ||
-      failures >= retry.max_failures ||
-      stage.collect_attempts > lease_losses_max
-    ) {
-      const why = outcome === undefined ? 'its workers were lost' : `${outcome.code}: ${outcome.message}`;
-      this.collecting
-        .get(stage)
-        ?.reject(
-          new PlanStopped(
-            'failed',
-            'COLLECT_FAILED',
-            `The collector of stage ${stage.spec.id} failed: ${why}`,
-          ),
-        );
-      this.collecting.delete(stage);
-      return;
-    }
-    const delay_ms = failures === 0 ? 0 : backOff(retry, failures, this.ports.random());
-    this.retries.after(delay_ms, () => {
-      this.collectors.push({ stage, results, failures });
-      this.pump();
-    });
   }
 
   // Leases that are lost.
 
   private expire(): void {
-    const now = this.ports.clock.monotonic_ms();
-    for (const lease of this.leases.values()) {
-      if (lease.deadline_ms >= now) continue;
-      this.guard(
-        this.inTurn(lease, async () => {
-          // What was dealt with meanwhile may have been a sign of life.
-          if (lease.deadline_ms < now) await this.lose(lease, 'no heartbeat');
-        }),
-      );
+    for (const lease of this.leases.all()) {
+      if (!this.leases.expired(lease)) continue;
+      // What is dealt with before its turn may be a sign of life.
+      const lose = async (): Promise<void> =>
+        this.leases.expired(lease) ? this.lose(lease, 'no heartbeat') : undefined;
+      this.guard(this.leases.inTurn(lease, lose));
+    }
+  }
+
+  /** Finds leases that the transport no longer carries, because Redis has lost them, say. */
+  private async reconcile(): Promise<void> {
+    const asked = [...this.leases.all()].map((lease) => ({
+      ...refOf(lease),
+      executor: lease.stage.spec.executor,
+    }));
+    if (asked.length === 0) return;
+    for (const at of await this.ports.transport.missing(asked)) {
+      const lease = this.leases.of(at);
+      if (lease === undefined) continue;
+      if (lease.missing)
+        this.guard(this.leases.inTurn(lease, () => this.lose(lease, 'its bundle has vanished')));
+      lease.missing = true;
     }
   }
 
   private async lose(lease: Lease, reason: string): Promise<void> {
+    const { store, genesis, clock } = this.ports;
     const { stage, work } = lease;
-    this.end(lease);
+    this.leases.end(lease);
     if (stage.plan.stopped !== null) return;
     if (!this.leasing) return this.handBack(lease);
     const open = work.type === 'shards' ? [...work.open] : [];
-    const events = await this.ports.store.write((tx) => this.storeLoss(tx, lease, open, reason), 'engine');
-    this.ports.genesis.announce(events);
+    const now_ms = clock.now_ms();
+    const events = await store.write(
+      (tx) => acceptLoss(tx, stage, lease, open, reason, { genesis, now_ms }),
+      'engine',
+    );
+    genesis.announce(events);
     if (stage.plan.stopped !== null) return;
-    if (work.type === 'collect') this.retryCollector(stage, work.results, work.failures, undefined);
+    if (work.type === 'collect') this.collectors.ended(stage, work, undefined);
     for (const ordinal of open) {
-      if (stage.board.lossesOf(ordinal) + 1 > lease_losses_max) stage.board.failed(ordinal);
+      if (isLastLoss(stage.board.lossesOf(ordinal))) stage.board.failed(ordinal);
       else stage.board.lose(ordinal);
     }
     this.settle(stage);
     this.pump();
-  }
-
-  /** While draining: a lease that no worker has begun is closed, so that a restart costs its shards nothing. */
-  private async handBack(lease: Lease): Promise<void> {
-    if (lease.begun) return;
-    const { plan_no } = lease.stage.plan;
-    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
-  }
-
-  /** Stores that a lease was lost; a shard that loses one too many has failed for good. */
-  private storeLoss(tx: Transaction, lease: Lease, open: readonly number[], reason: string): StoredEvent[] {
-    const { plan, stage_no, board, spec } = lease.stage;
-    tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
-    const gone = open.filter((ordinal) => board.lossesOf(ordinal) + 1 > lease_losses_max);
-    if (gone.length === 0) return [];
-    const code = 'LEASES_LOST';
-    const message = `Its worker was lost ${lease_losses_max + 1} times, last: ${reason}`;
-    for (const ordinal of gone) {
-      const row = failedRow(
-        { ordinal, code, message, duration_ms: 0 },
-        { attempt: lease.attempt, worker: '' },
-        this.ports.clock.now_ms(),
-      );
-      tx.insertResult(plan.plan_no, plan.revision, stage_no, row);
-    }
-    tx.countStage(plan.plan_no, stage_no, { failed: gone.length });
-    const told = gone.map((ordinal) => ({ ordinal, attempt: lease.attempt, code, message, final: true }));
-    return tx.appendEvents(this.ports.genesis.failures(plan.plan_id, spec.id, told));
   }
 
   /** For work that nobody awaits: an error there is a programmer's mistake, or the end of the store. */
@@ -546,10 +442,6 @@ function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
     shard_timeout_ms: work.type === 'collect' ? 0 : stage.spec.shard_timeout_ms,
     work,
   };
-}
-
-function keyOf(lease: { readonly plan_id: string; readonly bundle: number }): string {
-  return `${lease.plan_id}/${lease.bundle}`;
 }
 
 function sum(outcomes: readonly Outcome[]): number {

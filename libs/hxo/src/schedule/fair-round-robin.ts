@@ -24,11 +24,14 @@ export class FairRoundRobin<C extends Candidate> {
     this.turns = this.turns.filter((turn) => turn.stages.length > 0);
   }
 
-  /** Whose turn it is among those that have work, or null. The chosen plan and stage go to the end of their queues. */
-  next(): C | null {
+  /**
+   * Whose turn it is among those that have work and are eligible, or null. The chosen plan and stage go to the end of their
+   * queues.
+   */
+  next(eligible: (candidate: C) => boolean = () => true): C | null {
     for (let i = 0; i < this.turns.length; i++) {
       const turn = this.turns[i]!;
-      const j = turn.stages.findIndex((stage) => stage.hasWork());
+      const j = turn.stages.findIndex((stage) => eligible(stage) && stage.hasWork());
       if (j === -1) continue;
       const [chosen] = turn.stages.splice(j, 1) as [C];
       turn.stages.push(chosen);

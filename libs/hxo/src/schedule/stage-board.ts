@@ -271,6 +271,19 @@ export class StageBoard {
     }
   }
 
+  /**
+   * Takes up a lease that outlived the process that gave it: the shard is claimed again under the same attempt. False when
+   * it has a result, or a later lease. For rehydration, after {@link restored}.
+   */
+  reclaim(ordinal: number, attempt: number): boolean {
+    if (this.phase[ordinal] !== code.pending || this.attempt[ordinal] !== attempt) return false;
+    const queue = this.returned.get(attempt)!;
+    queue.splice(queue.indexOf(ordinal), 1);
+    if (queue.length === 0) this.returned.delete(attempt);
+    this.move(ordinal, 'claimed');
+    return true;
+  }
+
   private move(ordinal: number, to: ShardPhase): void {
     const from = this.phase[ordinal]!;
     if (!legal[from]![code[to]]) {

@@ -1,0 +1,123 @@
+/** A worker process: takes bundles from Redis, runs them in threads and processes, reports back. It keeps nothing. */
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
+import { hxo_version } from '#hxo';
+import { findExecutorModules, loadExecutors } from '#executors';
+import { hxoFiles, loadSettings, processEnvironment, type Settings } from '#settings';
+import { BundleWorker } from '#adapters/bullmq';
+import { workspaceFingerprint } from '#adapters/files';
+import { createLog, type Log } from '#adapters/pino';
+import { createThreadTransport } from '#adapters/threads';
+
+const exit_refused = 1;
+
+async function main(settings: Settings, log: Log): Promise<void> {
+  for (const warning of settings.warnings) log.warn(warning);
+  if (settings.redis === null) {
+    throw new Error(
+      'A worker takes its work from Redis: set HXO_REDIS_URL. Without Redis the API runs shards by itself.',
+    );
+  }
+  const extra_executors = await findExecutorModules(settings.executors, process.cwd());
+  const executors = await offered(settings, extra_executors);
+  const workspace = { root: settings.workspace, forbidden: hxoFiles(settings) };
+  const pool = createThreadTransport({
+    member: new URL('./pool-member.js', import.meta.url),
+    member_options: { artifacts_dir: settings.artifacts_dir, workspace, extra_executors },
+    workers: settings.worker_concurrency,
+    env: processEnvironment(),
+    log: (message) => log.warn(message),
+  });
+  const id = `${hostname()}-${process.pid}`;
+  const worker = new BundleWorker({
+    redis_url: settings.redis.url,
+    bundle_key: settings.redis.bundle_key,
+    card: () => ({
+      id,
+      concurrency: settings.worker_concurrency,
+      executors,
+      workspace: workspaceFingerprint(workspace),
+      hxo_version,
+      node_version: process.versions.node,
+    }),
+    pool,
+    log: (message) => log.warn(message),
+  });
+  const { server: health, url } = await serveHealth(worker, settings);
+  await worker.start();
+  log.info(`HXO worker ${id} is listening for bundles of ${Object.keys(executors).join(', ')}`, {
+    worker: id,
+    url,
+    executors,
+  });
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info(`${signal}: no new bundle is taken; those that run get ${settings.drain_ms} ms.`);
+    await worker.stop(settings.drain_ms);
+    health.close();
+    log.info('The worker has stopped.');
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void stop('SIGTERM'));
+  process.on('SIGINT', () => void stop('SIGINT'));
+}
+
+/** Executor name → version of what this worker offers. Throws when HXO_WORKER_EXECUTORS names one that it does not have. */
+async function offered(
+  settings: Settings,
+  extra_executors: readonly string[],
+): Promise<Record<string, string>> {
+  const all = new Map((await loadExecutors(extra_executors)).map(({ name, version }) => [name, version]));
+  const names = settings.worker_executors.length > 0 ? settings.worker_executors : [...all.keys()];
+  const unknown = names.find((name) => !all.has(name));
+  if (unknown !== undefined) {
+    throw new Error(
+      `HXO_WORKER_EXECUTORS: this worker has no executor ${unknown}. It has ${[...all.keys()].join(', ')}.`,
+    );
+  }
+  return Object.fromEntries(names.map((name) => [name, all.get(name)!]));
+}
+
+/** Health and metrics (Prometheus text format 0.0.4) for whoever watches over the worker. */
+async function serveHealth(
+  worker: BundleWorker,
+  settings: Settings,
+): Promise<{ server: Server; url: string }> {
+  const server = createServer((request, response) => {
+    const answer = (status: number, text: string): void => {
+      response.writeHead(status, { 'content-type': 'text/plain; version=0.0.4' }).end(`${text}\n`);
+    };
+    if (request.url === '/health/live') answer(200, 'live');
+    else if (request.url === '/health/ready') {
+      answer(worker.connected() ? 200 : 503, worker.connected() ? 'ready' : 'Redis is not reachable');
+    } else if (request.url === '/metrics') {
+      answer(200, `# TYPE hxo_worker_bundles gauge\nhxo_worker_bundles ${worker.load()}`);
+    } else answer(404, 'Here are /health/live, /health/ready and /metrics.');
+  });
+  server.listen(settings.worker_port, settings.host);
+  await once(server, 'listening');
+  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
+  return { server, url: `http://${host}:${(server.address() as AddressInfo).port}` };
+}
+
+function refuse(error: unknown, log?: Log): never {
+  const message = error instanceof Error ? error.message : String(error);
+  if (log === undefined) process.stderr.write(`${message}\n`);
+  else log.error(`The worker refuses to start. ${message}`, error);
+  process.exit(exit_refused);
+}
+
+let settings: Settings;
+let log: Log;
+try {
+  settings = loadSettings();
+  log = createLog(settings);
+} catch (error) {
+  refuse(error);
+}
+await main(settings, log).catch((error: unknown) => refuse(error, log));

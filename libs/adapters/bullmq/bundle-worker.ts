@@ -1,0 +1,172 @@
+import { Worker, type Job } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '#hxo/execute';
+import { connect } from './connection.js';
+import { cancel_channel, cancelKey, queue_prefix, queueName } from './names.js';
+import { writeReport, type Report } from './reports.js';
+import { Seal } from './seal.js';
+import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
+
+const announce_ms = 3_000;
+
+export interface BundleWorkerOptions {
+  readonly redis_url: string;
+  readonly bundle_key: string | null;
+  /** What the worker says of itself now, but for its load. */
+  readonly card: () => Omit<WorkerCard, 'load'>;
+  /** Runs the bundles in this process: a pool of threads and processes. */
+  readonly pool: Transport;
+  readonly log: (message: string) => void;
+}
+
+/**
+ * Takes bundles from Redis, runs them in a pool, reports back. Keeps nothing: a worker that dies costs the leases that it
+ * held, and one that cannot reach Redis waits until it can.
+ */
+export class BundleWorker implements TransportSink {
+  private readonly seal: Seal;
+  private readonly redis: Redis;
+  private readonly listening: Redis;
+  private readonly workers: Worker[] = [];
+  private readonly running = new Map<string, { readonly bundle: Bundle; readonly ended: () => void }>();
+  private card: Omit<WorkerCard, 'load'>;
+  private announcing: NodeJS.Timeout | null = null;
+
+  constructor(private readonly options: BundleWorkerOptions) {
+    const onError = (error: Error): void => this.complain(error);
+    this.seal = new Seal(options.bundle_key);
+    this.redis = connect(options.redis_url, onError);
+    this.listening = connect(options.redis_url, onError);
+    this.card = options.card();
+  }
+
+  async start(): Promise<void> {
+    const { pool } = this.options;
+    await pool.start(this);
+    this.listening.on('message', (_channel, plan_id: string) => void pool.cancel(plan_id));
+    await this.listening.subscribe(cancel_channel);
+    await this.announce();
+    this.announcing = setInterval(
+      () => void this.announce().catch((error: Error) => this.complain(error)),
+      announce_ms,
+    );
+    for (const executor of Object.keys(this.card.executors)) this.workers.push(this.consume(executor));
+  }
+
+  /** Takes no more bundles, gives those that run `grace_ms`, reports what they came to, and goes. */
+  async stop(grace_ms: number): Promise<void> {
+    if (this.announcing !== null) clearInterval(this.announcing);
+    await Promise.all(this.workers.map((worker) => worker.pause(true)));
+    await this.options.pool.stop(grace_ms);
+    await Promise.all(this.workers.map((worker) => worker.close()));
+    await dismissWorker(this.redis, this.card.id);
+    this.redis.disconnect();
+    this.listening.disconnect();
+  }
+
+  /** Is Redis there? */
+  connected(): boolean {
+    return this.redis.status === 'ready';
+  }
+
+  load(): number {
+    return this.running.size;
+  }
+
+  // What the pool reports, passed on.
+
+  started(lease: LeaseRef & { readonly worker: string }): void {
+    this.tell({ type: 'started', ...lease, worker: this.nameOf(lease.worker) });
+  }
+
+  heartbeat(lease: LeaseRef): void {
+    this.tell({ type: 'heartbeat', ...lease });
+  }
+
+  async outcomes(batch: OutcomeBatch): Promise<void> {
+    await writeReport(this.redis, this.seal, {
+      type: 'outcomes',
+      ...batch,
+      worker: this.nameOf(batch.worker),
+    });
+    if (batch.final) this.end(batch);
+  }
+
+  lost(lease: LeaseRef & { readonly reason: string }): void {
+    this.tell({ type: 'lost', ...lease });
+    this.end(lease);
+  }
+
+  changed(): void {}
+
+  private consume(executor: string): Worker {
+    const worker = new Worker<string>(queueName(executor), (job) => this.run(job), {
+      connection: this.redis.duplicate(),
+      prefix: queue_prefix,
+      // One bundle runs for each slot, and one waits at hand.
+      concurrency: 2 * this.card.concurrency,
+      // Only HXO dispatches again: BullMQ would run a stalled job a second time by itself.
+      maxStalledCount: 0,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 0 },
+    });
+    worker.on('error', (error) => this.complain(error));
+    return worker;
+  }
+
+  /** Runs a job to its end. It never fails in BullMQ's eyes: what became of the bundle is in the reports. */
+  private async run(job: Job<string>): Promise<void> {
+    const bundle = JSON.parse(this.seal.open(job.data)) as Bundle;
+    const refusal = await this.refusal(bundle);
+    if (refusal !== null) {
+      this.tell({ type: 'lost', ...leaseOf(bundle), reason: refusal });
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      this.running.set(keyOf(bundle), { bundle, ended: resolve });
+      this.options.pool
+        .dispatch(bundle)
+        .catch((error: Error) => this.lost({ ...leaseOf(bundle), reason: error.message }));
+    });
+  }
+
+  private async refusal(bundle: Bundle): Promise<string | null> {
+    const { card } = this;
+    const offered = card.executors[bundle.executor];
+    if (offered !== bundle.executor_version) {
+      return `${card.id} has version ${offered} of ${bundle.executor}, not ${bundle.executor_version}`;
+    }
+    if ((await this.redis.exists(cancelKey(bundle.plan_id))) === 1) return 'aborted';
+    return null;
+  }
+
+  private end(lease: LeaseRef): void {
+    this.running.get(keyOf(lease))?.ended();
+    this.running.delete(keyOf(lease));
+  }
+
+  private tell(report: Report): void {
+    writeReport(this.redis, this.seal, report).catch((error: Error) => this.complain(error));
+  }
+
+  private announce(): Promise<void> {
+    this.card = this.options.card();
+    return announceWorker(this.redis, { ...this.card, load: this.running.size });
+  }
+
+  private nameOf(member: string): string {
+    return `${member}@${this.card.id}`;
+  }
+
+  private complain(error: Error): void {
+    this.options.log(`Redis: ${error.message}`);
+  }
+}
+
+function leaseOf({ plan_id, bundle, attempt }: LeaseRef): LeaseRef {
+  return { plan_id, bundle, attempt };
+}
+
+function keyOf({ plan_id, bundle, attempt }: LeaseRef): string {
+  return `${plan_id}/${bundle}/${attempt}`;
+}

@@ -1,0 +1,125 @@
+import type { Redis } from 'ioredis';
+import type { LeaseRef, OutcomeBatch } from '#hxo/execute';
+import { report_consumer, report_group, report_stream } from './names.js';
+import { SealBroken, type Seal } from './seal.js';
+
+/** What a worker tells the engine. */
+export type Report =
+  | ({ readonly type: 'started'; readonly worker: string } & LeaseRef)
+  | ({ readonly type: 'heartbeat' } & LeaseRef)
+  | ({ readonly type: 'lost'; readonly reason: string } & LeaseRef)
+  | ({ readonly type: 'outcomes' } & OutcomeBatch);
+
+/** Appends a report. Resolves when Redis has it. */
+export async function writeReport(redis: Redis, seal: Seal, report: Report): Promise<void> {
+  await redis.xadd(report_stream, '*', 'r', seal.close(JSON.stringify(report)));
+}
+
+/** Reports read at a time. */
+const read_count = 64;
+const block_ms = 500;
+const pause_ms = 500;
+
+/**
+ * Reads the stream of reports: first those that an earlier process read and did not acknowledge, then new ones. A report is
+ * deleted only after `take` has resolved, so what is not committed is read again.
+ */
+export class ReportReader {
+  private running = true;
+  private loop: Promise<void> | null = null;
+  private readonly under_way = new Set<Promise<void>>();
+  /** True when the last read found nothing more: what is missing now will not come from the stream. */
+  drained = false;
+
+  /**
+   * @param reading a connection of its own: reading blocks it
+   * @param acting the connection that acknowledges
+   */
+  constructor(
+    private readonly reading: Redis,
+    private readonly acting: Redis,
+    private readonly seal: Seal,
+    private readonly take: (report: Report) => Promise<void>,
+    private readonly onError: (error: Error) => void,
+  ) {}
+
+  start(): void {
+    this.loop = this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.running = false;
+    await this.loop;
+    await Promise.allSettled(this.under_way);
+  }
+
+  private async run(): Promise<void> {
+    let from = '0';
+    let grouped = false;
+    while (this.running) {
+      try {
+        if (!grouped) {
+          await this.makeGroup();
+          grouped = true;
+          from = '0';
+        }
+        const entries = await this.read(from);
+        this.drained = from === '>' && entries.length === 0;
+        if (from === '0' && entries.length < read_count) from = '>';
+        // One batch at a time: what is read and not committed is bounded by it.
+        await Promise.all(entries.map((entry) => this.handle(entry)));
+      } catch (error) {
+        // NOGROUP: Redis came back empty, and the group must be made again.
+        grouped = false;
+        this.drained = false;
+        if (this.running) this.onError(error as Error);
+        await new Promise((resolve) => setTimeout(resolve, pause_ms));
+      }
+    }
+  }
+
+  private async makeGroup(): Promise<void> {
+    await this.acting.xgroup('CREATE', report_stream, report_group, '0', 'MKSTREAM').catch((error: Error) => {
+      if (!error.message.startsWith('BUSYGROUP')) throw error;
+    });
+  }
+
+  private async read(from: string): Promise<[string, string[]][]> {
+    const answer = (await this.reading.xreadgroup(
+      'GROUP',
+      report_group,
+      report_consumer,
+      'COUNT',
+      read_count,
+      'BLOCK',
+      block_ms,
+      'STREAMS',
+      report_stream,
+      from,
+    )) as [string, [string, string[]][]][] | null;
+    return answer?.[0]?.[1] ?? [];
+  }
+
+  private async handle([id, fields]: [string, string[]]): Promise<void> {
+    const work = this.takeOne(fields?.[1] ?? '');
+    this.under_way.add(work);
+    try {
+      await work;
+    } finally {
+      this.under_way.delete(work);
+    }
+    await this.acting.multi().xack(report_stream, report_group, id).xdel(report_stream, id).exec();
+  }
+
+  private async takeOne(sealed: string): Promise<void> {
+    let report: Report;
+    try {
+      report = JSON.parse(this.seal.open(sealed)) as Report;
+    } catch (error) {
+      // Not ours, or damaged: nothing can be accepted from it, and its lease will be found missing.
+      this.onError(error instanceof SealBroken ? error : new Error('A report in Redis is not JSON.'));
+      return;
+    }
+    await this.take(report);
+  }
+}

@@ -1,0 +1,30 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { canonicalJson, sha256, type Digest } from '#hxo/execute';
+import { forbid } from './forbidden.js';
+import { noGitignore } from './gitignore.js';
+import type { WorkspaceOptions } from './workspace.js';
+
+/**
+ * Tells workspaces apart: SHA-256 of the names at the top of the tree, as a listing would show them. It is cheap enough for
+ * every heartbeat and stays the same while files are edited. It finds a worker that has another tree, or none, mounted;
+ * files that differ inside the same tree are found by their digests when a shard reads them.
+ */
+export function workspaceFingerprint({ root, forbidden }: WorkspaceOptions): Digest {
+  const closed = forbid(forbidden);
+  const rules = noGitignore.below('', readIfThere(join(root, '.gitignore')));
+  const names = readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isFile() || entry.isDirectory())
+    .filter((entry) => !closed.name(entry.name) && !closed.place(join(root, entry.name)))
+    .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+    .filter((name) => !rules.ignores(name));
+  return sha256(canonicalJson(names.sort()));
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
