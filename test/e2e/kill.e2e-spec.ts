@@ -36,10 +36,7 @@ interface Moment {
 const quiet = new System();
 const stormy = new System();
 
-afterAll(() => {
-  quiet.dispose();
-  stormy.dispose();
-});
+afterAll(() => Promise.all([quiet.dispose(), stormy.dispose()]));
 
 it(`survives ${kills} kills: one result per shard, no retry spent, the root of a quiet run`, async () => {
   const seed = Number(process.env.HXO_TEST_SEED ?? Date.now() % 1_000_000);

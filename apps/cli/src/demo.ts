@@ -1,6 +1,7 @@
 /**
  * The demo: a real plan from submission to verified certificate and restored files, on this project's own tree, with a
- * server of its own on a free port and everything it writes in a temporary folder. `--keep` keeps that folder.
+ * server of its own on a free port and everything it writes in a temporary folder. `--federated` puts a Redis and two worker
+ * processes behind the server; `--keep` keeps the folder.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
@@ -14,12 +15,15 @@ import { compareTrees } from './compare-trees.js';
 import { exit_codes } from './exit-codes.js';
 import { progressDisplay } from './progress.js';
 import { outcomeText, reportText } from './report-text.js';
+import { RedisProcess } from './redis-process.js';
 import { ServerProcess } from './server-process.js';
 import { unpackStage } from './unpack-stage.js';
 import { watchPlan } from './watch.js';
 
 const project_root = fileURLToPath(new URL('../../../../', import.meta.url));
 const server_main = fileURLToPath(new URL('../../api/src/main.js', import.meta.url));
+const worker_main = fileURLToPath(new URL('../../worker/src/main.js', import.meta.url));
+const workers_count = 2;
 /** The whole demo takes seconds; a plan that hangs must not hang the demo. */
 const plan_max_ms = 120_000;
 /** Small chunks, so that a tree of a megabyte or two makes a few dozen shards. */
@@ -29,9 +33,13 @@ const plan = {
 };
 
 const keep = process.argv.includes('--keep');
+const federated = process.argv.includes('--federated');
 const folder = await mkdtemp(join(tmpdir(), 'hxo-demo-'));
 const home = join(folder, 'home');
 let server: ServerProcess | undefined;
+let redis: RedisProcess | undefined;
+const workers: ServerProcess[] = [];
+const shared_variables = { HXO_HOME: home, HXO_WORKSPACE: project_root };
 let interrupted = false;
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -51,14 +59,7 @@ try {
 }
 
 async function runDemo(): Promise<void> {
-  step('Start HXO, embedded: no Redis, no database server');
-  server = new ServerProcess(server_main, folder, {
-    HXO_PORT: '0',
-    HXO_HOME: home,
-    HXO_WORKSPACE: project_root,
-    HXO_LOG_FILE: join(folder, 'app.log'),
-  });
-  const url = await server.listening();
+  const url = federated ? await startFederated() : await startEmbedded();
   const client = new HxoClient({ url, authorization: 'Admiral' });
   say(`listening on ${url}`);
 
@@ -79,10 +80,35 @@ async function runDemo(): Promise<void> {
   say(`${second.reuse.reused} shards reused, 0 executed, the same root`);
 
   step('Stop the server');
-  await server.stop();
+  await server?.stop();
+  await Promise.all(workers.map((worker) => worker.stop()));
+  await redis?.kill();
   say('stopped');
   say(`\nplan id:  ${first.plan_id}\nshards:   ${first.total_shards}\nroot:     ${first.merkle_root}`);
   say('certificate verified; the unpacked tree equals the source');
+}
+
+async function startEmbedded(): Promise<string> {
+  step('Start HXO, embedded: no Redis, no database server');
+  return startServer({});
+}
+
+async function startFederated(): Promise<string> {
+  step(`Start HXO, federated: a Redis, one API and ${workers_count} worker processes`);
+  redis = await RedisProcess.start(folder, say);
+  const variables = { HXO_REDIS_URL: redis.url };
+  for (let i = 0; i < workers_count; i++) {
+    const own = { ...shared_variables, ...variables, HXO_WORKER_PORT: '0', HXO_LOG_FILE: '' };
+    workers.push(new ServerProcess(worker_main, folder, own));
+  }
+  await Promise.all(workers.map((worker) => worker.listening()));
+  return startServer(variables);
+}
+
+function startServer(variables: Readonly<Record<string, string>>): Promise<string> {
+  const own = { HXO_PORT: '0', HXO_LOG_FILE: join(folder, 'app.log') };
+  server = new ServerProcess(server_main, folder, { ...shared_variables, ...own, ...variables });
+  return server.listening();
 }
 
 /** Submits the plan, shows its progress and returns its report. Throws unless it succeeds with a certificate. */
@@ -140,7 +166,8 @@ function tellFailure(error: unknown): void {
 
 /** Leaves nothing running and, unless asked to, nothing on disk. */
 async function cleanUp(): Promise<void> {
-  server?.kill();
+  for (const running of [server, ...workers]) running?.kill();
+  await redis?.kill();
   if (keep) say(`\nKept: ${folder}`);
   else await rm(folder, { recursive: true, force: true, maxRetries: 5 });
 }
