@@ -153,7 +153,7 @@ describe('hxo', () => {
 
   it('takes the server from .env, the environment and --url, the later the stronger', async () => {
     file('.env', `HXO_URL=${server.url}`);
-    expect((await hxo(['status', plan_id], { env: { HXO_URL: '' } })).code).toBe(3);
+    expect((await hxo(['status', plan_id], { env: { HXO_URL: '', HXO_PORT: '1' } })).code).toBe(3);
     const nowhere = { HXO_URL: 'http://127.0.0.1:1' };
     expect((await hxo(['status', plan_id], { env: nowhere })).code).toBe(3);
     expect((await hxo(['status', plan_id, '--url', server.url], { env: nowhere })).code).toBe(0);

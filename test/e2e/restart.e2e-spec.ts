@@ -6,11 +6,16 @@ import { System } from './support/system.js';
 /** What a server does when it stops, starts again, or may not start: one plan lives through all of it. */
 
 const system = new System(with_scripted);
-const slow = scriptedStage('slow', ['wait-*']);
+const slow = scriptedStage('slow', ['wait-150-*']);
+/** Six seconds of work for two workers: longer than its timebox on the fastest machine. */
+const slower = scriptedStage('slower', ['wait-1000-*']);
 const shards = 24;
 let plan_id: string;
 
-beforeAll(() => writeScript(system, ...Array.from({ length: shards }, (_, i) => `wait-150-${i}`)));
+beforeAll(() => {
+  writeScript(system, ...Array.from({ length: shards }, (_, i) => `wait-150-${i}`));
+  writeScript(system, ...Array.from({ length: 12 }, (_, i) => `wait-1000-${i}`));
+});
 afterAll(() => system.dispose());
 
 it('SIGTERM drains: what runs is delivered, no lease is lost, and the server exits 0 within its grace', async () => {
@@ -83,7 +88,7 @@ it('GENESIS_MODE=disabled stops events, not plans: the plan resumes where it was
 
 it('the timebox goes on through a restart, and a crash does not extend it', async () => {
   await system.start();
-  const boxed = await system.submit(slow, { constraints: { timebox_ms: 1_200 } });
+  const boxed = await system.submit(slower, { constraints: { timebox_ms: 4_000 } });
   await system.until(boxed, ({ done_shards }) => done_shards >= 1);
   system.server.process.kill();
   await system.start();
