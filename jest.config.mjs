@@ -28,12 +28,12 @@ const project = {
 };
 
 /** The end-to-end specs that also run federated: one API, a Redis, two workers. */
-const over_both = 'test/e2e/(lifecycle|reuse|status)\\.e2e-spec\\.ts$';
+const over_both = 'test/e2e/(lifecycle|reuse|status|federation)\\.e2e-spec\\.ts$';
 
 export default {
   testTimeout: 30_000,
   projects: [
-    { ...project, displayName: 'embedded' },
+    { ...project, displayName: 'embedded', testPathIgnorePatterns: ['federation\\.e2e-spec'] },
     { ...project, displayName: 'federated', testRegex: over_both, globals: { hxo_mode: 'federated' } },
   ],
 };

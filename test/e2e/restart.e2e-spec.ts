@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { leftOf } from './support/processes.js';
 import { scriptedStage, with_scripted, writeScript } from './support/scripted.js';
 import { System } from './support/system.js';
@@ -34,6 +35,22 @@ it('SIGTERM drains: what runs is delivered, no lease is lost, and the server exi
   const done = doneOf();
   expect(done).toBeGreaterThanOrEqual(2);
   expect(done).toBeLessThan(shards);
+});
+
+it('a caller that stalls delays the end by no more than the grace', async () => {
+  await system.start({ HXO_DRAIN_MS: '1500' });
+  const { hostname, port } = new URL(system.server.url);
+  const stalled = connect(Number(port), hostname).on('error', () => {});
+  stalled.write(
+    `POST /api/hxo/plan HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: Admiral\r\n` +
+      'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"name":',
+  );
+  // Its request is being read once another one, sent later, is answered.
+  expect(await system.ask('GET', '/health/live')).toMatchObject({ status: 200 });
+  const begun = performance.now();
+  await system.server.process.stop();
+  expect(performance.now() - begun).toBeLessThan(4_000);
+  stalled.destroy();
 });
 
 it('HXO_ENABLED=false: reads answer, writes are refused, nothing resumes', async () => {

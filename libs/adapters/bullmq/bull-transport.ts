@@ -42,7 +42,6 @@ export class BullTransport implements Transport {
     this.seal = new Seal(options.bundle_key);
     this.redis = connect(options.redis_url, onError);
     this.reading = connect(options.redis_url, onError);
-    this.redis.on('ready', () => (this.trouble = null));
   }
 
   slots(executor: string): number {
@@ -148,6 +147,7 @@ export class BullTransport implements Transport {
     try {
       this.workspace = this.options.workspace();
       this.workers = await listWorkers(this.redis);
+      this.trouble = null;
       this.sink?.changed();
     } catch (error) {
       this.complain(error as Error);

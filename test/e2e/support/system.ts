@@ -40,7 +40,8 @@ export class System {
   /** Every server that was started here; each leads a process group of that number. */
   readonly pids: number[] = [];
   private current: Server | undefined;
-  private fleet: Fleet | undefined;
+  /** The Redis and the workers of a federated system, once it has started. */
+  fleet: Fleet | undefined;
 
   constructor(private readonly variables: Environment = {}) {
     mkdirSync(this.workspace, { recursive: true });
@@ -90,9 +91,16 @@ export class System {
   private async startFleet(): Promise<void> {
     if (this.fleet !== undefined) return;
     this.fleet = await Fleet.start(this.folder);
+    for (let i = 0; i < workers; i++) await this.addWorker();
+  }
+
+  /** Starts one more worker of a federated system. */
+  async addWorker(variables: Environment = {}): Promise<ServerProcess> {
     const { home, workspace } = this;
-    const own = { HXO_HOME: home, HXO_WORKSPACE: workspace, HXO_WORKER_CONCURRENCY: '1', ...this.variables };
-    for (let i = 0; i < workers; i++) this.pids.push((await this.fleet.addWorker(own)).pid);
+    const own = { HXO_HOME: home, HXO_WORKSPACE: workspace, HXO_WORKER_CONCURRENCY: '1' };
+    const worker = await this.fleet!.addWorker({ ...own, ...this.variables, ...variables });
+    this.pids.push(worker.pid);
+    return worker;
   }
 
   /** One request as the Admiral, or as `authorization` says; null sends no such header. */
