@@ -1,5 +1,5 @@
 import { HxoError } from '#hxo';
-import { mayCall, type Role } from '#permission';
+import { DenialRecorder, mayCall, type CoalescedDenials, type Role } from '#permission';
 import type { HttpOptions } from '../../apps/api/src/http-options.js';
 import type { Problem } from '../../apps/api/src/problem.js';
 import { routesOf } from '../../apps/api/src/routes.js';
@@ -367,6 +367,7 @@ describe('who may call what', () => {
     ['tokens', false],
   ] as const)('%s form, captains may view: %s', async (form, allow_captain_view) => {
     const guarded = await start({ allow_captain_view, tokens: form === 'tokens' ? tokens : {} });
+    const denials = guarded.app.get<DenialRecorder, CoalescedDenials>(DenialRecorder);
     for (const { method, path, need } of routesOf(guarded.app)) {
       const url = guarded.url + path.replace(/:\w+/g, 'x');
       for (const [credential, role] of callers[form]) {
@@ -384,6 +385,8 @@ describe('who may call what', () => {
             admitted ? 'admitted' : refusal,
           ]);
           expect([row, guarded.hxo.audited.length - before]).toEqual([row, admitted ? 0 : 1]);
+          // Each one counts as the first of its kind again.
+          await denials.flush();
           if (status === 401) expect(answered.get('www-authenticate')).toMatch(/realm="hxo"/);
         }
       }

@@ -23,7 +23,14 @@ export class FakeWorker {
 
 /** Carries bundles inside the process, and watches how many shards may be executing at once. */
 export class FakeTransport implements Transport {
-  readonly durable = false;
+  /** Refuses every bundle while it is set. */
+  refusal: Error | null = null;
+  /** What it says keeps shards from being executed. */
+  obstacle_text: string | null = null;
+  /** Bundles, by number, that it says it no longer carries. */
+  readonly vanished = new Set<number>();
+  /** How often it was asked what is missing. */
+  asked = 0;
   readonly bundles: Bundle[] = [];
   readonly cancelled: string[] = [];
   /** Most shards and collectors that were executing at once. */
@@ -33,20 +40,23 @@ export class FakeTransport implements Transport {
   private readonly working = new Set<Promise<void>>();
 
   constructor(
-    private readonly size: number,
+    private size: number,
     public work: Work,
+    /** Says that its bundles outlive the process: what a new one knows of them is up to the spec. */
+    readonly durable = false,
   ) {}
 
   slots(): number {
     return this.size;
   }
 
-  obstacle(): null {
-    return null;
+  obstacle(): string | null {
+    return this.obstacle_text;
   }
 
-  async missing(): Promise<readonly LeaseRef[]> {
-    return [];
+  async missing(leases: readonly LeaseRef[]): Promise<readonly LeaseRef[]> {
+    this.asked++;
+    return leases.filter(({ bundle }) => this.vanished.has(bundle));
   }
 
   async problems(): Promise<readonly string[]> {
@@ -58,6 +68,7 @@ export class FakeTransport implements Transport {
   }
 
   async dispatch(bundle: Bundle): Promise<void> {
+    if (this.refusal !== null) throw this.refusal;
     this.bundles.push(bundle);
     this.executing += bundle.concurrency;
     this.peak = Math.max(this.peak, this.executing);
@@ -73,7 +84,17 @@ export class FakeTransport implements Transport {
     await Promise.all(this.working);
   }
 
-  /** The bundle that was dispatched as the n-th, from 0, with its worker. */
+  /** Changes the number of slots, as workers come and go. */
+  resize(size: number): void {
+    this.size = size;
+    this.sink.changed();
+  }
+
+  heartbeat(bundle: Bundle): void {
+    this.sink.heartbeat(this.workerOf(bundle).lease);
+  }
+
+  /** The side of the worker that has this bundle. */
   workerOf(bundle: Bundle): FakeWorker {
     const { plan_id, attempt } = bundle;
     return new FakeWorker(this.sink, { plan_id, bundle: bundle.bundle, attempt });

@@ -87,9 +87,9 @@ export class RunningEngine {
   }
 
   static async start(
-    options: { slots?: number; max_concurrency?: number; work?: Work } = {},
+    options: { slots?: number; max_concurrency?: number; work?: Work; durable?: boolean } = {},
   ): Promise<RunningEngine> {
-    const transport = new FakeTransport(options.slots ?? 2, options.work ?? succeed);
+    const transport = new FakeTransport(options.slots ?? 2, options.work ?? succeed, options.durable);
     const dir = mkdtempSync(join(tmpdir(), 'hxo-engine-'));
     const running = new RunningEngine(dir, transport, options.max_concurrency ?? 64);
     await running.boot();
@@ -99,7 +99,7 @@ export class RunningEngine {
   /** Starts over on the same folder, as a new process would. */
   async restart(work: Work = succeed): Promise<void> {
     await this.halt();
-    this.transport = new FakeTransport(this.transport.slots(), work);
+    this.transport = new FakeTransport(this.transport.slots(), work, this.transport.durable);
     await this.boot();
   }
 

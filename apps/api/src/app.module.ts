@@ -16,6 +16,7 @@ export class AppModule {
     const genesis = GenesisModule.register({
       mode: settings.genesis_mode,
       journal_folder: join(settings.home, 'journal'),
+      journal: { onFailure: (error) => ports.log.error(error.message, error) },
     });
     const truth = TruthModule.register(settings.signing_key_file);
     const hxo = HxoModule.register(

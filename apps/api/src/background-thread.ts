@@ -1,4 +1,4 @@
-/** The script of the API's background thread: what reads files or whole plans, so that the event loop never waits for it. */
+/** The script of the API's background threads: what reads files or whole plans, so that the event loop never waits for it. */
 import { buffer } from 'node:stream/consumers';
 import { workerData } from 'node:worker_threads';
 import { makeReceipt, readPublicKey, type Digest, type Envelope } from '#truth';
@@ -16,7 +16,7 @@ import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { openPlanReader } from '#adapters/typeorm';
 
-/** What the thread is started with. */
+/** What each thread is started with. */
 export interface BackgroundOptions {
   readonly db_path: string;
   readonly artifacts_dir: string;
@@ -29,7 +29,6 @@ const part_chars = 2_000_000;
 
 const { db_path, artifacts_dir, workspace: workspace_options } = workerData as BackgroundOptions;
 const artifacts = createArtifactStore(artifacts_dir);
-const workspace = createWorkspace(workspace_options);
 const reader = openPlanReader(db_path);
 
 interface PartitionOrder {
@@ -40,10 +39,12 @@ interface PartitionOrder {
 async function partition(
   { stage, executor_version }: PartitionOrder,
   emit: Parameters<Handler>[1],
+  signal: AbortSignal,
 ): Promise<unknown> {
   const partitioner = partitioners.get(stage.partitioner)!;
   const { kind, executor, config } = stage;
   const content = { kind, executor, executor_version, dependency_digests: [] };
+  const workspace = createWorkspace(workspace_options, signal);
   const segments = makeSegments(partitioner, partitioner.parse(config), content, workspace);
   let part: SegmentDraft[] = [];
   for (;;) {
@@ -78,7 +79,7 @@ async function receipt({ leaf, index, leaves, certificate, public_key }: Receipt
 }
 
 serveBackground({
-  partition: (order, emit) => partition(order as PartitionOrder, emit),
+  partition: (order, emit, signal) => partition(order as PartitionOrder, emit, signal),
   verifyArtifacts: (digests) => verifyArtifacts(digests as readonly Digest[]),
   gatherResults: (order) => {
     const { stage_no, ...plan } = order as PlanKey & { readonly stage_no: number };

@@ -6,6 +6,7 @@ import { answerClientErrors } from './client-errors.js';
 import { HttpError } from './problem.js';
 import { ProblemFilter } from './problem.filter.js';
 import { isForThisHost, pathFault, uri_length_max } from './request-checks.js';
+import { burst_requests, RequestRate, requests_per_s } from './request-rate.js';
 import { routesOf, type Route } from './routes.js';
 
 export type { HttpOptions };
@@ -20,6 +21,7 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions)
   app.set('query parser', 'simple');
   app.use(checkTarget);
   if (isLoopback(options.host)) app.use(checkHost(app.get(DenialRecorder), options.host));
+  else app.use(limitRate());
   app.use(checkRoute(app));
   app.useGlobalFilters(new ProblemFilter());
   answerClientErrors(app.getHttpServer());
@@ -47,6 +49,17 @@ function checkHost(recorder: DenialRecorder, host: string) {
       // The caller is refused whether or not that can be written down.
       .catch(() => {});
     throw new HttpError('HOST_NOT_ALLOWED', reason);
+  };
+}
+
+/** Holds back addresses that flood the server. */
+function limitRate() {
+  const rate = new RequestRate();
+  return (request: Request, _response: Response, next: NextFunction): void => {
+    const wait_s = rate.take(request.socket.remoteAddress ?? '', performance.now());
+    if (wait_s === 0) return next();
+    const detail = `An address may send ${requests_per_s} requests a second, ${burst_requests} at once. Send fewer.`;
+    throw new HttpError('TOO_MANY_REQUESTS', detail, [], { 'Retry-After': String(wait_s) });
   };
 }
 

@@ -1,6 +1,6 @@
 import { Injectable, Module, type DynamicModule, type ModuleMetadata } from '@nestjs/common';
 import { Hxo } from '#hxo';
-import { DenialRecorder, PermissionModule, type Denial } from '#permission';
+import { CoalescedDenials, PermissionModule, type Denial } from '#permission';
 import { GenesisController } from './genesis.controller.js';
 import { HealthController } from './health.controller.js';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
@@ -9,18 +9,18 @@ import { JsonBody } from './json-body.interceptor.js';
 
 /** Denials go into HXO's audit trail. */
 @Injectable()
-class AuditedDenials extends DenialRecorder {
+class AuditedDenials extends CoalescedDenials {
   constructor(private readonly hxo: Hxo) {
     super();
   }
 
-  override recordDenial({ role, method, route, reason }: Denial): Promise<void> {
+  protected override write({ role, method, route, reason }: Denial, count: number): Promise<void> {
     return this.hxo.recordAudit({
       actor: role,
       action: 'access.denied',
       outcome: 'denied',
       plan_id: null,
-      data: { method, route: route.slice(0, 200), reason },
+      data: { method, route: route.slice(0, 200), reason, count },
     });
   }
 }

@@ -1,4 +1,5 @@
 /** The API process: settings, then the store, then the engine, then HTTP; and the same backwards at the end. */
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -76,7 +77,12 @@ async function main(settings: Settings, log: Log): Promise<void> {
     if (stopping) return;
     stopping = true;
     log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
+    const begun = performance.now();
     await engine.drain(settings.drain_ms);
+    // A caller that reads slowly, or not at all, has the rest of the grace to take its answer.
+    const server: Server = app.getHttpServer();
+    const rest_ms = Math.max(0, settings.drain_ms - (performance.now() - begun));
+    setTimeout(() => server.closeAllConnections(), rest_ms).unref();
     await app.close();
     await background.close();
     await store.close();

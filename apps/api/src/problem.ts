@@ -17,6 +17,7 @@ export type HttpErrorCode =
   | 'BODY_TOO_LARGE'
   | 'URI_TOO_LONG'
   | 'UNSUPPORTED_MEDIA_TYPE'
+  | 'TOO_MANY_REQUESTS'
   | 'HEADERS_TOO_LARGE'
   | 'INTERNAL_ERROR'
   | 'NOT_READY';
@@ -51,6 +52,7 @@ const statuses: { readonly [Code in ProblemCode]: number } = {
   BLUEPRINT_VIOLATION: 422,
   NOT_IN_THIS_BUILD: 422,
   IDEMPOTENCY_KEY_REUSED: 422,
+  TOO_MANY_REQUESTS: 429,
   HEADERS_TOO_LARGE: 431,
   INTERNAL_ERROR: 500,
   HXO_DISABLED: 503,

@@ -6,7 +6,7 @@ export interface Call {
   readonly argument: unknown;
 }
 
-/** The caller has taken a part; `ok` false ends the call. */
+/** The caller has taken a part; `ok` false, which may come at any time, ends the call. */
 export interface Taken {
   readonly id: number;
   readonly ok: boolean;
@@ -15,7 +15,21 @@ export interface Taken {
 export type Answer =
   | { readonly id: number; readonly part: unknown }
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly name: string; readonly message: string } };
+  | { readonly id: number; readonly error: Failure };
 
-/** Answers a call; `emit` sends a part of a long answer and resolves when the caller has taken it. */
-export type Handler = (argument: unknown, emit: (part: unknown) => Promise<void>) => Promise<unknown>;
+/** An error as it crosses threads. `code` is that of a failed system call, such as `ENOSPC`. */
+export interface Failure {
+  readonly name: string;
+  readonly message: string;
+  readonly code: string | undefined;
+}
+
+/**
+ * Answers a call. `emit` sends a part of a long answer and resolves when the caller has taken it; `signal` is aborted when
+ * the caller wants no more.
+ */
+export type Handler = (
+  argument: unknown,
+  emit: (part: unknown) => Promise<void>,
+  signal: AbortSignal,
+) => Promise<unknown>;

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { BackgroundError, type SegmentDraft, type StageSpec } from '#hxo';
+import {
+  BackgroundError,
+  type PartitionSummary,
+  type ReceiptOrder,
+  type SegmentDraft,
+  type StageSpec,
+} from '#hxo';
 import { sha256 } from '#truth';
 import { ThreadBackground } from './thread-background.js';
 
@@ -20,16 +26,22 @@ beforeAll(() => {
     `import { workerData, threadId } from 'node:worker_threads';
      import { serveBackground } from ${JSON.stringify(pathToFileURL(serve).href)};
      let made = 0;
+     const never = new Promise(() => {});
      serveBackground({
-       async partition({ stage }, emit) {
+       async partition({ stage }, emit, signal) {
+         const before = made;
          made = 0;
+         const aborted = new Promise((resolve) => signal.addEventListener('abort', () => resolve(made = -1)));
+         if (stage.config.silent) await aborted;
          for (let i = 0; i < stage.config.parts; i++) { made++; await emit([{ part: i }]); }
-         if (stage.config.fail) throw new RangeError('no such folder');
-         return { matched: made, taken: made, truncated: 0 };
+         if (stage.config.fail) throw Object.assign(new RangeError('no such folder'), { code: 'ENOSPC' });
+         if (stage.config.endless) for (;;);
+         return { matched: made, taken: made, truncated: before };
        },
-       verifyArtifacts: async () => ({ missing: [workerData.name, String(threadId), String(made)], corrupt: [] }),
+       verifyArtifacts: async () => ({ missing: [workerData.name, String(threadId)], corrupt: [] }),
        gatherResults: async () => process.exit(3),
        sealPlan: async () => { for (;;); },
+       makeReceipt: () => never,
      });`,
   );
 });
@@ -39,13 +51,22 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const stage = (config: object): StageSpec => ({ config }) as StageSpec;
 const plan = { plan_no: 1, revision: 1 };
-/** What the thread was started with, its number, and the parts it made in its last partition. */
+const nobody = new AbortController().signal;
+const nothing = async (): Promise<void> => {};
+const partition = (
+  config: object,
+  onSegments: (segments: readonly SegmentDraft[]) => Promise<void> = nothing,
+  signal = nobody,
+): Promise<PartitionSummary> => background.partition(stage(config), '1', onSegments, signal);
+/** What the answering thread was started with, and its number. */
 const about = async (): Promise<string[]> => (await background.verifyArtifacts([])).missing;
+/** How many parts the partitioning before has made; -1 when it heard that it is over. */
+const madeBefore = async (): Promise<number> => (await partition({ parts: 0 })).truncated;
 
 it('sends parts in order, each when the last was taken, then the result', async () => {
   const taken: unknown[] = [];
   let taking = 0;
-  const summary = await background.partition(stage({ parts: 20 }), '1', async (segments) => {
+  const summary = await partition({ parts: 20 }, async (segments) => {
     expect(++taking).toBe(1);
     await sleep(1);
     taking--;
@@ -55,43 +76,71 @@ it('sends parts in order, each when the last was taken, then the result', async 
   expect(taken).toEqual(Array.from({ length: 20 }, (_, part) => ({ part })));
 });
 
-it('passes on what the thread threw, by name', async () => {
-  const failing = background.partition(stage({ parts: 1, fail: true }), '1', async () => {});
+it('passes on what the thread threw, by name and code', async () => {
+  const failing = partition({ parts: 1, fail: true });
   await expect(failing).rejects.toBeInstanceOf(BackgroundError);
-  await expect(failing).rejects.toMatchObject({ name: 'RangeError', message: 'no such folder' });
+  await expect(failing).rejects.toMatchObject({
+    name: 'RangeError',
+    message: 'no such folder',
+    code: 'ENOSPC',
+  });
 });
 
 it('rejects with what the caller threw, and has the thread stop', async () => {
   const full = new Error('more than max_shards');
-  const stopped = background.partition(
-    stage({ parts: 1_000 }),
-    '1',
-    async ([segment]: readonly SegmentDraft[]) => {
-      if ((segment as unknown as { part: number }).part === 4) throw full;
-    },
-  );
+  const stopped = partition({ parts: 1_000 }, async ([segment]) => {
+    if ((segment as unknown as { part: number }).part === 4) throw full;
+  });
   await expect(stopped).rejects.toBe(full);
   await sleep(20);
-  expect((await about())[2]).toBe('5');
+  expect(await madeBefore()).toBe(-1);
 });
 
-it('serves calls side by side, with the data that it was given', async () => {
-  const [one, two] = await Promise.all([
-    background.partition(stage({ parts: 50 }), '1', () => sleep(1)),
-    about(),
-  ]);
-  expect(one.taken).toBe(50);
-  expect(two[0]).toBe('data');
+it('rejects with the reason of an abort at once, and has the thread stop', async () => {
+  const abort = new AbortController();
+  const over = new Error('aborted');
+  const silent = partition({ parts: 0, silent: true }, nothing, abort.signal);
+  await sleep(100);
+  abort.abort(over);
+  await expect(silent).rejects.toBe(over);
+  expect(await madeBefore()).toBe(-1);
+  await expect(partition({ parts: 1 }, nothing, abort.signal)).rejects.toBe(over);
+});
+
+it('ends a part that is being taken when the abort comes', async () => {
+  const abort = new AbortController();
+  const taking = partition(
+    { parts: 2 },
+    async () => {
+      abort.abort(new Error('aborted'));
+      await sleep(20);
+    },
+    abort.signal,
+  );
+  await expect(taking).rejects.toThrow('aborted');
+  await sleep(50);
+  expect(await madeBefore()).toBe(-1);
+});
+
+it('answers while a partitioning keeps its thread busy, with the data that it was given', async () => {
+  const endless = partition({ parts: 0, endless: true });
+  const rejected = expect(endless).rejects.toMatchObject({ name: 'ThreadDied' });
+  await sleep(50);
+  expect((await about())[0]).toBe('data');
+  await background.close();
+  await rejected;
 });
 
 it('rejects what was under way when the thread dies, and starts another at the next call', async () => {
   const [, first] = await about();
-  const waiting = background.partition(stage({ parts: 1_000 }), '1', () => sleep(5));
+  const partitioning = partition({ parts: 20 }, () => sleep(5));
+  const waiting = background.makeReceipt({} as ReceiptOrder);
   const dying = background.gatherResults(plan, 0);
   await expect(dying).rejects.toMatchObject({ name: 'ThreadDied' });
   await expect(waiting).rejects.toMatchObject({ name: 'ThreadDied' });
   const [, second] = await about();
   expect(Number(second)).toBeGreaterThan(Number(first));
+  expect((await partitioning).taken).toBe(20);
 });
 
 it('names the script that is not there', async () => {

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import picomatch from 'picomatch';
 import { WorkspacePathError, type ListingOptions, type WorkspaceFile } from '#hxo/execute';
 import type { Forbidden } from './forbidden.js';
-import { reading } from './unreadable.js';
 import { noGitignore, type GitignoreRules } from './gitignore.js';
+import type { Turns } from './turns.js';
+import { reading } from './unreadable.js';
 
 /** A folder that is still to be read. */
 interface Folder {
@@ -19,12 +20,13 @@ interface Folder {
  *
  * File system calls are synchronous: listings run in a thread of their own, where they cost half of what promises do.
  */
-export function walk(
+export async function walk(
   workspace: string,
   root: string,
   options: ListingOptions,
   forbidden: Forbidden,
-): WorkspaceFile[] {
+  turns: Turns,
+): Promise<WorkspaceFile[]> {
   const included = matcher(options.include);
   const excluded = matcher(options.exclude);
   const files: WorkspaceFile[] = [];
@@ -47,6 +49,7 @@ export function walk(
 
   open({ path: root, rules: options.gitignore ? rulesAbove(workspace, root) : noGitignore });
   for (let next = entries.pop(); next !== undefined; next = entries.pop()) {
+    if (turns.due()) await turns.take();
     const { folder, entry } = next;
     const path = folder.path + sortName(entry);
     const shown = folder.path.slice(root.length) + entry.name;
@@ -56,7 +59,7 @@ export function walk(
       open({ path, rules: folder.rules });
     } else if (included?.(shown) ?? true) {
       checkName(path, entry.name);
-      const file = describe(join(workspace, path), shown);
+      const file = reading(path, () => describe(join(workspace, path), shown));
       if (file !== null) files.push(file);
     }
   }
@@ -69,7 +72,8 @@ function rulesAbove(workspace: string, root: string): GitignoreRules {
   let folder = '';
   for (const name of root.split('/').slice(0, -1)) {
     const absolute = join(workspace, folder);
-    const own = lstatSync(join(absolute, '.gitignore'), { throwIfNoEntry: false });
+    const path = join(absolute, '.gitignore');
+    const own = reading(`${folder}.gitignore`, () => lstatSync(path, { throwIfNoEntry: false }));
     if (own?.isFile()) rules = rules.below(folder, readGitignore(folder, absolute));
     folder += name + '/';
   }

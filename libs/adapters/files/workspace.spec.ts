@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -309,5 +310,32 @@ describe('reading', () => {
       text += Buffer.from(chunk).toString();
     }
     expect(text).toBe('x'.repeat(600_000));
+  });
+});
+
+describe('turns', () => {
+  const bytes = 20_000_000_000;
+  const readAll = async (signal: AbortSignal): Promise<void> => {
+    const workspace = createWorkspace({ root, forbidden: [] }, signal);
+    const file = { root: '.', path: 'large', expected_bytes: bytes, offset: 0, length: bytes };
+    for await (const chunk of workspace.read(file)) expect(chunk.length).toBeGreaterThan(0);
+  };
+
+  it('are given to others while a large file is read, and end the reading once it is aborted', async () => {
+    write('large');
+    truncateSync(join(root, 'large'), bytes);
+    const abort = new AbortController();
+    const reading = readAll(abort.signal);
+    const over = new Error('aborted');
+    setTimeout(() => abort.abort(over), 50);
+    await expect(reading).rejects.toBe(over);
+  });
+
+  it('end a listing that is aborted', async () => {
+    for (let i = 0; i < 3_000; i++) write(`d${i % 30}/f${i}`, '');
+    const over = new Error('aborted');
+    const workspace = createWorkspace({ root, forbidden: [] }, AbortSignal.abort(over));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect(workspace.list(everything)).rejects.toBe(over);
   });
 });

@@ -11,6 +11,7 @@ import {
 import { isAbsolute, join } from 'node:path';
 import { FileChanged, WorkspacePathError, type Workspace } from '#hxo/execute';
 import { forbid, isAtOrBelow, type Forbidden } from './forbidden.js';
+import { Turns } from './turns.js';
 import { reading } from './unreadable.js';
 import { walk } from './walk.js';
 
@@ -28,16 +29,18 @@ export interface WorkspaceOptions {
 }
 
 /**
- * The workspace as a folder of this machine. Its calls block while they read, so use it in worker threads and
- * processes, never in one that serves requests.
+ * The workspace as a folder of this machine. Its calls block for milliseconds at a time while they read, so use it in
+ * worker threads and processes, never in one that serves requests.
  *
  * Only .gitignore files inside the workspace count; a user's global excludes and `.git/info/exclude` do not, so that
  * every machine lists the same. A glob that matches a folder stands for all below it. A hard link cannot be told from
  * the file that it links to, and is read as a regular file.
  *
  * Throws {@link WorkspacePathError} when `root` is not a folder, or lies inside a forbidden place.
+ *
+ * @param signal ends listings and reads within milliseconds: they throw its reason
  */
-export function createWorkspace(options: WorkspaceOptions): Workspace {
+export function createWorkspace(options: WorkspaceOptions, signal?: AbortSignal): Workspace {
   const root = realRoot(options.root);
   const forbidden = forbid(options.forbidden);
   if (forbidden.place(root)) {
@@ -45,6 +48,7 @@ export function createWorkspace(options: WorkspaceOptions): Workspace {
       `The workspace ${options.root} lies inside HXO's own state. Set HXO_WORKSPACE to the folder to work on, or move HXO_HOME.`,
     );
   }
+  const turns = new Turns(signal);
   return {
     list: async (listing) => {
       const folder = checkedPath(listing.root, forbidden);
@@ -54,7 +58,7 @@ export function createWorkspace(options: WorkspaceOptions): Workspace {
           `"${listing.root}" is not a folder of the workspace. Name a folder relative to the workspace; symbolic links are not followed.`,
         );
       }
-      return walk(root, folder === '' ? '' : folder + '/', listing, forbidden);
+      return walk(root, folder === '' ? '' : folder + '/', listing, forbidden, turns);
     },
     read: async function* (file) {
       const path = checkedPath(file.root, forbidden);
@@ -63,7 +67,10 @@ export function createWorkspace(options: WorkspaceOptions): Workspace {
       const { fd, before } = openRegular(root, shown, forbidden);
       try {
         checkUnchanged(shown, before.size === file.expected_bytes);
-        yield* chunks(fd, shown, file.offset, file.length);
+        for (const chunk of chunks(fd, shown, file.offset, file.length)) {
+          yield chunk;
+          if (turns.due()) await turns.take();
+        }
         const after = fstatSync(fd);
         checkUnchanged(shown, after.size === before.size && after.mtimeMs === before.mtimeMs);
       } finally {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { DataSource } from 'typeorm';
-import { StoreUnavailable, type NewEvent, type StoredEvent } from '#hxo';
+import { StoreUnavailable, type NewEvent, type Segment, type StoredEvent } from '#hxo';
 import { entities } from './entities.js';
 import { InitialSchema1763900000000 } from './initial-schema.migration.js';
 import { SqliteCheckpointStore, StoreInUse } from './sqlite-checkpoint-store.js';
@@ -216,6 +216,69 @@ describe('a full disk', () => {
     await engine;
     expect(store.problems()).toEqual([]);
     expect(await stored()).toEqual([1, 3]);
+  });
+});
+
+describe('events of a topic', () => {
+  const topics = [
+    'hxo.alert',
+    'hxo.plan',
+    'hxo.shard.done',
+    'hxo.shard.failed',
+    'HXO.SHARD.DONE',
+    'hxo_shard',
+  ];
+  const ids = async (query: { topic?: string; plan_id?: string; without?: string; after?: number }) =>
+    (await store.events({ after: 0, limit: 5, ...query })).map(({ id }) => id);
+
+  beforeEach(() =>
+    // Ids 1 to 12: each topic twice, of plan a and then of plan b.
+    store.write((tx) => {
+      for (const plan_id of ['a', 'b'])
+        tx.appendEvents(topics.map((topic) => ({ ...event(0), topic, plan_id })));
+    }, 'engine'),
+  );
+
+  it.each<[Parameters<typeof ids>[0], number[]]>([
+    [{ topic: 'hxo.plan' }, [2, 8]],
+    [{ topic: 'hxo.shard' }, []],
+    [{ topic: 'hxo.shard.*' }, [3, 4, 9, 10]],
+    [{ topic: 'hxo.plan*' }, [2, 8]],
+    [{ topic: 'hxo.shard.*', after: 4 }, [9, 10]],
+    [{ topic: 'hxo.shard.*', plan_id: 'b' }, [9, 10]],
+    [{ topic: 'hxo.plan', plan_id: 'a' }, [2]],
+    [{ topic: 'hxo_*' }, [6, 12]],
+    [{ topic: 'nothing*' }, []],
+    [{ topic: 'nothing*', plan_id: 'a' }, []],
+    [{ topic: '*' }, [1, 2, 3, 4, 5]],
+    [{ topic: '*', after: 8 }, [9, 10, 11, 12]],
+    [{ topic: 'hxo.*', without: 'hxo.alert' }, [2, 3, 4, 8, 9]],
+    [{ topic: 'hxo.alert', without: 'hxo.alert' }, []],
+    [{ topic: 'hxo.*', without: 'hxo.alert', plan_id: 'b' }, [8, 9, 10]],
+    [{ without: 'hxo.alert', plan_id: 'a' }, [2, 3, 4, 5, 6]],
+  ])('%j are %j', async (query, expected) => expect(await ids(query)).toEqual(expected));
+});
+
+describe('segments', () => {
+  const segment = (first_ordinal: number, count: number): Segment => {
+    const cas = Buffer.alloc(32 * count);
+    const lines = '1\t\t{}\n'.repeat(count);
+    return { first_ordinal, count, wave: 0, cas, lines, misses: '-'.repeat(count) };
+  };
+
+  it('begin with the one that an ordinal is in', async () => {
+    await store.write((tx) => {
+      for (let i = 0; i < 40; i++) tx.insertSegment(1, 0, segment(i * 3, 3));
+      tx.insertSegment(1, 1, segment(0, 1));
+    }, 'engine');
+    const firsts = (from?: number) =>
+      [...store.segments(1, 0, from)].map(({ first_ordinal }) => first_ordinal / 3);
+    const all = Array.from({ length: 40 }, (_, i) => i);
+    expect(firsts()).toEqual(all);
+    expect([0, 2, 3, 61, 119].map((from) => firsts(from))).toEqual(
+      [0, 0, 1, 20, 39].map((i) => all.slice(i)),
+    );
+    expect([...store.segments(1, 2, 5)]).toEqual([]);
   });
 });
 

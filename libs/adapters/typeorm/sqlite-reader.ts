@@ -27,15 +27,18 @@ export class SqlitePlanReader implements PlanReader {
     return (rows as StageEntity[]).map(stageRow);
   }
 
-  *segments(plan_no: number, stage_no: number): IterableIterator<Segment> {
+  *segments(plan_no: number, stage_no: number, from = 0): IterableIterator<Segment> {
+    const first = this.sql(
+      'SELECT max(first_ordinal) AS first FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal <= ?',
+    ).get(plan_no, stage_no, from) as { readonly first: number | null };
     const page = this.sql(
       'SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ? ORDER BY first_ordinal LIMIT 16',
     );
-    for (let from = 0; ;) {
-      const rows = page.all(plan_no, stage_no, from) as SegmentEntity[];
+    for (let next = first.first ?? 0; ;) {
+      const rows = page.all(plan_no, stage_no, next) as SegmentEntity[];
       if (rows.length === 0) return;
       yield* rows.map(segmentRow);
-      from = rows.at(-1)!.first_ordinal + 1;
+      next = rows.at(-1)!.first_ordinal + 1;
     }
   }
 

@@ -22,6 +22,9 @@ import {
 import type { ResultEntity } from './entities.js';
 import { resultParameters, resultRow } from './rows.js';
 
+/** Segments that one `discardStage` removes: about as much work as the writer does before it commits. */
+const discard_segments = 16;
+
 /** The writes of one transaction, as prepared statements on the one writing connection. Called only by the FIFO writer. */
 export class SqliteTransaction implements Transaction {
   private readonly statements = new Map<string, Statement>();
@@ -113,19 +116,24 @@ export class SqliteTransaction implements Transaction {
   }
 
   discardStage(plan_no: number, stage_no: number): void {
-    this.sql('DELETE FROM result WHERE plan_no = ? AND stage_no = ?').run(plan_no, stage_no);
-    this.sql('DELETE FROM segment WHERE plan_no = ? AND stage_no = ?').run(plan_no, stage_no);
-    const zero = {
-      total: 0,
-      done: 0,
-      reused: 0,
-      failed: 0,
-      skipped: 0,
-      matched: null,
-      taken: null,
-      truncated: null,
-    };
-    this.updateStage(plan_no, stage_no, { ...zero, misses: {} });
+    const from = (this.sql(
+      `SELECT first_ordinal FROM segment WHERE plan_no = ? AND stage_no = ?
+       ORDER BY first_ordinal DESC LIMIT 1 OFFSET ${discard_segments - 1}`,
+    )
+      .pluck()
+      .get(plan_no, stage_no) ?? 0) as number;
+    const { changes } = this.sql(
+      'DELETE FROM result WHERE plan_no = ? AND stage_no = ? AND ordinal >= ?',
+    ).run(plan_no, stage_no, from);
+    this.sql('DELETE FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ?').run(
+      plan_no,
+      stage_no,
+      from,
+    );
+    // Half a partition has no results but reused ones.
+    this.sql(
+      'UPDATE stage SET total = ?, done = done - ?, reused = reused - ? WHERE plan_no = ? AND stage_no = ?',
+    ).run(from, changes, changes, plan_no, stage_no);
   }
 
   insertBundle(plan_no: number, bundle: BundleRow, at: number): void {
@@ -197,8 +205,15 @@ export class SqliteTransaction implements Transaction {
         segment.first_ordinal,
         segment.first_ordinal + segment.count,
       ) as number[];
+    // What counts for nobody yet must not hide what a certified plan offers: this plan may still be stopped.
     const insert = this.sql(
-      'INSERT OR REPLACE INTO reuse (cas, plan_no, revision, stage_no, ordinal) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO reuse (cas, plan_no, revision, stage_no, ordinal) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (cas) DO UPDATE SET plan_no = excluded.plan_no, revision = excluded.revision,
+         stage_no = excluded.stage_no, ordinal = excluded.ordinal
+       WHERE EXISTS (SELECT 1 FROM certificate AS own
+                     WHERE own.plan_no = excluded.plan_no AND own.revision = excluded.revision)
+          OR NOT EXISTS (SELECT 1 FROM certificate AS other
+                         WHERE other.plan_no = reuse.plan_no AND other.revision = reuse.revision)`,
     );
     for (const ordinal of executed) {
       const at = (ordinal - segment.first_ordinal) * 32;

@@ -9,7 +9,7 @@ export interface JournalOptions {
   readonly segments_max?: number;
   /** Bytes that may wait for the disk; more, and the journal fails rather than eat the memory. 16 MiB. */
   readonly queue_bytes_max?: number;
-  /** Called once, when the journal fails. */
+  /** Called when the journal fails, once for each time that it was open. */
   readonly onFailure?: (error: JournalError) => void;
 }
 
@@ -21,7 +21,7 @@ export class JournalError extends Error {
 /**
  * The rotated export of events: `events-<n>.ndjson`, one JSON object a line, in the order of their ids. The event
  * table is authoritative; the journal may lag behind it, or end in a torn line after a crash, but never has a gap:
- * after a failed write it takes nothing more until it is opened again and {@link resumeFrom} says where to go on.
+ * after a failed write it takes nothing more until {@link reopen}; {@link resumeFrom} then says where to go on.
  */
 export class Journal {
   private queue: string[] = [];
@@ -35,29 +35,13 @@ export class Journal {
   private constructor(
     private readonly folder: string,
     private readonly options: Required<JournalOptions>,
-    private file: FileHandle,
-    private segment: number,
-    private bytes: number,
-    private last_id: string | null,
+    private end: JournalEnd,
   ) {
-    this.taken_id = last_id;
+    this.taken_id = end.last_id;
   }
 
   /** Opens the journal of a folder (made when missing) and cuts off what a crash left half written. */
   static async open(folder: string, options: JournalOptions = {}): Promise<Journal> {
-    await mkdir(folder, { recursive: true });
-    const numbers = await segmentNumbers(folder);
-    const segment = numbers.at(-1) ?? 1;
-    const tails: Tail[] = [];
-    // A crash just after a rotation leaves the newest segment empty: the last event is then in an older one.
-    for (const number of numbers.reverse()) {
-      const path = segmentPath(folder, number);
-      const tail = await readTail(path);
-      await truncate(path, tail.bytes);
-      tails.push(tail);
-      if (tail.last_id !== null) break;
-    }
-    const file = await open(segmentPath(folder, segment), 'a', 0o600);
     const settled = {
       segment_bytes: 64 * 1024 * 1024,
       segments_max: 8,
@@ -65,12 +49,29 @@ export class Journal {
       onFailure: () => {},
       ...options,
     };
-    return new Journal(folder, settled, file, segment, tails[0]?.bytes ?? 0, tails.at(-1)?.last_id ?? null);
+    return new Journal(folder, settled, await openEnd(folder));
+  }
+
+  /** Opens a journal that failed once more: it takes events again. Throws when its folder cannot be read or written. */
+  async reopen(): Promise<void> {
+    await this.writing;
+    if (this.closed || this.failure === null) return;
+    const end = await openEnd(this.folder);
+    // Its descriptor may be what failed.
+    await this.end.file.close().catch(() => {});
+    this.end = end;
+    this.taken_id = end.last_id;
+    this.failure = null;
+  }
+
+  /** Why the journal takes nothing at present, in words, or null. */
+  problem(): string | null {
+    return this.failure?.message ?? null;
   }
 
   /** Id of the last event in the files, or null: later ones are to be appended again, from the event table. */
   resumeFrom(): string | null {
-    return this.last_id;
+    return this.end.last_id;
   }
 
   /**
@@ -102,8 +103,9 @@ export class Journal {
     if (this.closed) return;
     this.closed = true;
     await this.writing;
-    if (this.failure === null) await this.file.datasync();
-    await this.file.close();
+    const { file } = this.end;
+    if (this.failure === null) await file.datasync();
+    await file.close();
   }
 
   private async drain(): Promise<void> {
@@ -115,10 +117,10 @@ export class Journal {
         const batch_id = this.taken_id;
         this.queue = [];
         this.queued_bytes = 0;
-        if (this.bytes >= this.options.segment_bytes) await this.rotate();
-        await this.file.appendFile(batch);
-        this.bytes += batch.length;
-        this.last_id = batch_id;
+        if (this.end.bytes >= this.options.segment_bytes) await this.rotate();
+        await this.end.file.appendFile(batch);
+        this.end.bytes += batch.length;
+        this.end.last_id = batch_id;
       }
     } catch (error) {
       this.fail(
@@ -132,14 +134,13 @@ export class Journal {
   }
 
   private async rotate(): Promise<void> {
-    await this.file.datasync();
-    const next = await open(segmentPath(this.folder, this.segment + 1), 'a', 0o600);
-    await this.file.close();
-    this.file = next;
-    this.segment += 1;
-    this.bytes = 0;
+    const { file, segment, last_id } = this.end;
+    await file.datasync();
+    const next = await open(segmentPath(this.folder, segment + 1), 'a', 0o600);
+    await file.close();
+    this.end = { file: next, segment: segment + 1, bytes: 0, last_id };
     for (const number of await segmentNumbers(this.folder)) {
-      if (number <= this.segment - this.options.segments_max) await rm(segmentPath(this.folder, number));
+      if (number <= this.end.segment - this.options.segments_max) await rm(segmentPath(this.folder, number));
     }
   }
 
@@ -149,4 +150,29 @@ export class Journal {
     this.queued_bytes = 0;
     this.options.onFailure(error);
   }
+}
+
+/** Where a journal goes on: its newest segment, the bytes in that, and the id of the last event in the files. */
+interface JournalEnd {
+  readonly file: FileHandle;
+  readonly segment: number;
+  bytes: number;
+  last_id: string | null;
+}
+
+async function openEnd(folder: string): Promise<JournalEnd> {
+  await mkdir(folder, { recursive: true });
+  const numbers = await segmentNumbers(folder);
+  const segment = numbers.at(-1) ?? 1;
+  const tails: Tail[] = [];
+  // A crash just after a rotation leaves the newest segment empty: the last event is then in an older one.
+  for (const number of numbers.reverse()) {
+    const path = segmentPath(folder, number);
+    const tail = await readTail(path);
+    await truncate(path, tail.bytes);
+    tails.push(tail);
+    if (tail.last_id !== null) break;
+  }
+  const file = await open(segmentPath(folder, segment), 'a', 0o600);
+  return { file, segment, bytes: tails[0]?.bytes ?? 0, last_id: tails.at(-1)?.last_id ?? null };
 }

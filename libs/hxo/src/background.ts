@@ -29,12 +29,14 @@ export interface ReceiptOrder {
 export interface Background {
   /**
    * Partitions a stage. `onSegments` gets the shards as they come, in order; the next ones are made only when its promise
-   * resolves. Rejects with what the partitioner threw (as a BackgroundError naming it), or with what `onSegments` threw.
+   * resolves. Rejects with what the partitioner threw (as a BackgroundError naming it), or with what `onSegments` threw, or
+   * at once with the signal's reason.
    */
   partition(
     stage: StageSpec,
     executor_version: string,
     onSegments: (segments: readonly SegmentDraft[]) => Promise<void>,
+    signal: AbortSignal,
   ): Promise<PartitionSummary>;
   /** Re-hashes artifacts; corrupt ones are moved aside, so that they can be stored anew. */
   verifyArtifacts(
@@ -48,11 +50,13 @@ export interface Background {
   makeReceipt(order: ReceiptOrder): Promise<Json>;
 }
 
-/** Thrown when a background computation failed; `name` is that of the error there. */
+/** Thrown when a background computation failed; `name` is that of the error there, or `ThreadDied`. */
 export class BackgroundError extends Error {
   constructor(
     override readonly name: string,
     message: string,
+    /** Of a failed system call, such as `ENOSPC`. */
+    readonly code?: string,
   ) {
     super(message);
   }

@@ -11,7 +11,8 @@ import {
   succeed,
   type Work,
 } from '../../../test/engine/fake-transport.js';
-import { RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
+import { catalogue, RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
+import type { Executor } from './execute/contract.js';
 import type { PlanId } from './plan/plan-spec.js';
 import type { StatusView } from './views.js';
 
@@ -144,6 +145,8 @@ describe('limits', () => {
       detail: expect.stringContaining('Stage large brings the plan to more than 600 shards.') as string,
     });
     expect(hxo.transport.bundles).toEqual([]);
+    // Events are told in the turn after their commit.
+    await sleep(5);
     expect(topicsOf(status.plan_id)).toContain('hxo.aggregate.failed');
   });
 
@@ -246,6 +249,87 @@ describe('abort', () => {
       ends.add(phase);
     }
     expect(ends).toContain('aborted');
+  });
+});
+
+describe('events', () => {
+  it('are told once each, in the order of their commits, however many commits share a batch', async () => {
+    await start({ work: async () => {} });
+    const submitAndAbort = async (): Promise<void> => {
+      const plan_id = await hxo.submit([stage('s', 3)]);
+      const { plan_no } = hxo.store.planById(plan_id)!;
+      await Promise.all([1, 2].map(() => hxo.engine.abort(plan_no, plan_id, { role: 'admiral' })));
+    };
+    await Promise.all(Array.from({ length: 40 }, submitAndAbort));
+    await sleep(20);
+    const stored = await hxo.store.events({ after: 0, limit: 1_000 });
+    expect(stored.length).toBeGreaterThan(4 * 40);
+    expect(hxo.events.map(({ id }) => Number(id))).toEqual(stored.map(({ id }) => id));
+  });
+});
+
+describe('a plan that this process cannot run', () => {
+  const executors = catalogue.executors as Map<string, Executor>;
+  const plain = executors.get('plain')!;
+  afterEach(() => void executors.set('plain', plain));
+
+  /** What the engine logs in these specs is expected. */
+  const logged = (): string => hxo.log.splice(0).join();
+
+  it('waits for the version of its executors: nothing of it fails, and the earlier build ends it', async () => {
+    await start({ work: async () => {} });
+    const plan_id = await hxo.submit([stage('s', 3)]);
+    await hxo.until(plan_id, (status) => status.running_shards > 0);
+    executors.set('plain', { ...plain, version: '2' });
+    await hxo.restart();
+    expect(hxo.engine.waitsFor(plan_id)).toBe(
+      'The plan needs version 1 of executor plain; this build has 2. ' +
+        'Run the earlier build to finish the plan, or abort it and submit it again.',
+    );
+    expect(logged()).toContain(`Plan ${plan_id} waits: The plan needs version 1`);
+    expect(hxo.status(plan_id).phase).toBe('running');
+    executors.set('plain', plain);
+    await hxo.restart();
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 3 });
+    expect(hxo.store.failures(hxo.store.planById(plan_id)!.plan_no, 0)).toEqual([]);
+  });
+
+  it('can be aborted while it waits', async () => {
+    await start({ work: async () => {} });
+    const plan_id = await hxo.submit([stage('s', 3)]);
+    executors.delete('plain');
+    await hxo.restart();
+    expect(logged()).toContain('Executor plain is not in this build');
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    expect(await hxo.engine.abort(plan_no, plan_id, { role: 'admiral' })).toBe('aborted');
+    expect([hxo.status(plan_id).phase, hxo.engine.waitsFor(plan_id)]).toEqual(['aborted', null]);
+  });
+
+  it('is submitted all the same when it was created before the upgrade, and waits', async () => {
+    await start();
+    const spec = hxo.store.planById(await hxo.submit([stage('s', 3)]))!.spec;
+    const plan_id = await hxo.engine.store(spec, 'created', { role: 'admiral' });
+    executors.set('plain', { ...plain, version: '2' });
+    await hxo.engine.submit(hxo.store.planById(plan_id)!.plan_no, { role: 'admiral' });
+    expect(hxo.engine.waitsFor(plan_id)).toContain('The plan needs version 1 of executor plain');
+    expect(logged()).toContain(`Plan ${plan_id} waits`);
+    executors.set('plain', plain);
+    await hxo.restart();
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
+  });
+
+  it('waits when a row of it is damaged, and the others go on', async () => {
+    await start({ work: async () => {} });
+    const [damaged, sound] = [await hxo.submit([stage('s', 3)]), await hxo.submit([stage('s', 3)])];
+    await hxo.until(damaged, (status) => status.running_shards > 0);
+    const { plan_no } = hxo.store.planById(damaged)!;
+    const other = new Database(join(hxo.dir, 'hxo.db'));
+    other.prepare(`UPDATE stage SET misses = '{' WHERE plan_no = ?`).run(plan_no);
+    other.close();
+    await hxo.restart();
+    expect(await hxo.end(sound)).toMatchObject({ phase: 'succeeded' });
+    expect(hxo.engine.waitsFor(damaged)).toMatch(/Column misses of a stage row .* is damaged/);
+    expect(logged()).toContain(`Plan ${damaged} waits`);
   });
 });
 

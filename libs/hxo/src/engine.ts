@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { canonicalJson, sha256, type Digest } from '#truth';
-import type { StoredEvent, Transaction } from './checkpoint/checkpoint-store.js';
+import {
+  RowUnreadable,
+  type PlanRow,
+  type StoredEvent,
+  type Transaction,
+} from './checkpoint/checkpoint-store.js';
 import type { EnginePorts } from './engine-ports.js';
 import { HxoError } from './errors.js';
 import type { Actor } from './hxo.js';
@@ -23,6 +28,7 @@ export interface EngineLog {
 /** Owns the plans that have not ended: starts, resumes, stops them. */
 export class Engine {
   private readonly live = new Map<string, LivePlan>();
+  /** Plans that this process cannot run, and why. */
   private readonly waiting = new Map<string, string>();
   private readonly timeboxes = new Map<string, NodeJS.Timeout>();
   private draining = false;
@@ -53,9 +59,7 @@ export class Engine {
         plans.push(plan);
         this.log.info(`Resuming plan ${plan.plan_id} (${plan.spec.name}), ${plan.phase}.`);
       } catch (error) {
-        if (!(error instanceof ExecutorMissing)) throw error;
-        this.waiting.set(row.plan_id, error.message);
-        this.log.error(`Plan ${row.plan_id} waits: ${error.message}`);
+        this.wait(row.plan_id, error);
       }
     }
     return plans;
@@ -117,14 +121,18 @@ export class Engine {
       throw new HxoError('IDEMPOTENCY_KEY_REUSED', detail);
     }
     genesis.announce(stored.events);
-    if (phase === 'submitted') this.run(livePlan(stored.row, versions, this.catalogue));
+    if (phase === 'submitted') this.begin(stored.row, versions);
     return plan_id;
   }
 
-  /** Submits a plan that was created. Throws HxoError PLAN_ALREADY_SUBMITTED. */
+  /**
+   * Submits a plan that was created. Throws HxoError PLAN_ALREADY_SUBMITTED. A plan that this build can no longer run is
+   * submitted all the same, and waits.
+   */
   async submit(plan_no: number, actor: Actor): Promise<void> {
     const { store, genesis } = this.ports;
     const row = store.planByNo(plan_no)!;
+    const versions = store.stages(plan_no).map((stage) => stage.executor_version);
     const events = await store.write((tx) => {
       if (tx.planPhase(plan_no) !== 'created') {
         throw new HxoError(
@@ -136,8 +144,7 @@ export class Engine {
       return this.submission(tx, 'plan.submit', row.plan_id, row.spec, actor);
     }, 'request');
     genesis.announce(events);
-    const versions = store.stages(plan_no).map((stage) => stage.executor_version);
-    this.run(livePlan({ ...row, phase: 'submitted' }, versions, this.catalogue));
+    this.begin({ ...row, phase: 'submitted' }, versions);
   }
 
   /** Aborts a plan. Returns the phase that it is in afterwards: another than `aborted` when it had ended before. */
@@ -158,6 +165,22 @@ export class Engine {
     if (action !== 'plan.submit') return audited;
     const told = { name: spec.name, phase: 'submitted', revision: 1, error: null };
     return [...audited, ...tx.appendEvents(this.ports.genesis.event('hxo.plan', plan_id, told))];
+  }
+
+  /** Runs a plan whose submission is committed: nothing that is wrong with it may be thrown at its caller any more. */
+  private begin(row: PlanRow, versions: readonly string[]): void {
+    try {
+      this.run(livePlan(row, versions, this.catalogue));
+    } catch (error) {
+      this.wait(row.plan_id, error);
+    }
+  }
+
+  /** Leaves a plan that cannot run in this process as it is stored. Throws `error` when it says nothing on the plan. */
+  private wait(plan_id: PlanId, error: unknown): void {
+    if (!(error instanceof ExecutorMissing || error instanceof RowUnreadable)) throw error;
+    this.waiting.set(plan_id, error.message);
+    this.log.error(`Plan ${plan_id} waits: ${error.message}`);
   }
 
   /** Runs a plan in the background, to its end or to what stops it. */
@@ -215,13 +238,14 @@ export class Engine {
       ]);
       return { phase, events: [...audited, ...told] };
     }, patience);
+    genesis.announce(stored.events);
+    this.waiting.delete(plan_id);
     const plan = this.live.get(plan_id);
     if (plan !== undefined && stored.phase === phase && plan.stopped === null) {
       plan.stopped = stop;
       plan.phase = phase;
       await federation.drop(plan);
     }
-    genesis.announce(stored.events);
     return stored.phase;
   }
 

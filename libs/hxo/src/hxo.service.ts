@@ -204,7 +204,8 @@ export class HxoService extends Hxo {
   }
 
   async readiness(): Promise<readonly string[]> {
-    return [...this.ports.store.problems(), ...(await this.ports.engine.problems())];
+    const { store, genesis, engine } = this.ports;
+    return [...store.problems(), ...genesis.problems(), ...(await engine.problems())];
   }
 
   private checkedPlan(plan: Json): ReturnType<ParserLink['parse']> {

@@ -2,11 +2,19 @@ import type { BundleRow, CheckpointStore, PlanRow } from './checkpoint/checkpoin
 import type { Catalogue } from './plan/catalogue.js';
 import { LivePlan, type LiveStage } from './plan/live-plan.js';
 
-/** Thrown when a stored plan names an executor that this process does not have. The plan waits, nothing of it is lost. */
+/**
+ * Thrown when a stored plan needs an executor that this process does not have, or has in another version, whose results
+ * would be others. The plan waits, nothing of it is lost.
+ */
 export class ExecutorMissing extends Error {
   override readonly name = 'ExecutorMissing';
-  constructor(readonly executor: string) {
-    super(`Executor ${executor} is not in this build: add its module to HXO_EXECUTORS and restart.`);
+  constructor(executor: string, needed: string, found: string | null) {
+    super(
+      found === null
+        ? `Executor ${executor} is not in this build: add its module to HXO_EXECUTORS and restart.`
+        : `The plan needs version ${needed} of executor ${executor}; this build has ${found}. ` +
+            `Run the earlier build to finish the plan, or abort it and submit it again.`,
+    );
   }
 }
 
@@ -14,8 +22,11 @@ export class ExecutorMissing extends Error {
 export function livePlan(row: PlanRow, executor_versions: readonly string[], catalogue: Catalogue): LivePlan {
   const executors = row.spec.stages.map((stage, stage_no) => {
     const executor = catalogue.executors.get(stage.executor);
-    if (executor === undefined) throw new ExecutorMissing(stage.executor);
-    return { executor, version: executor_versions[stage_no]! };
+    const version = executor_versions[stage_no]!;
+    if (executor?.version !== version) {
+      throw new ExecutorMissing(stage.executor, version, executor?.version ?? null);
+    }
+    return { executor, version };
   });
   return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row.submitted_at, row, executors);
 }
@@ -64,6 +75,11 @@ export async function rehydrate(
 async function restoreLeases(plan: LivePlan, store: CheckpointStore, durable: boolean): Promise<BundleRow[]> {
   const alive: BundleRow[] = [];
   const over: number[] = [];
+  // A shard that had failed under a lease was reported before that lease was lost, and does not pay for the loss.
+  const reported = plan.stages.map(
+    ({ stage_no }) =>
+      new Set(store.failures(plan.plan_no, stage_no).map(({ ordinal, attempt }) => `${ordinal}@${attempt}`)),
+  );
   for (const bundle of store.bundles(plan.plan_no)) {
     const stage = plan.stages[bundle.stage_no]!;
     const collects = bundle.ordinals.length === 0;
@@ -73,7 +89,10 @@ async function restoreLeases(plan: LivePlan, store: CheckpointStore, durable: bo
     if (survives) alive.push(bundle);
     else if (bundle.state === 'open') over.push(bundle.bundle);
     for (const ordinal of bundle.ordinals) {
-      const lost = bundle.state !== 'closed' && !survives;
+      const lost =
+        bundle.state !== 'closed' &&
+        !survives &&
+        !reported[bundle.stage_no]!.has(`${ordinal}@${bundle.attempt}`);
       const losses = stage.board.lossesOf(ordinal) + (lost ? 1 : 0);
       stage.board.restore(ordinal, { attempt: bundle.attempt, losses });
     }

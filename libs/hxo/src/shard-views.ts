@@ -3,17 +3,21 @@ import { outputDigest } from './aggregate/plan-trees.js';
 import {
   reuse_misses,
   type CheckpointStore,
+  type FailureRow,
   type PlanRow,
+  type ResultRow,
   type ReuseMissLetter,
   type Segment,
 } from './checkpoint/checkpoint-store.js';
-import { parseShardLines } from './checkpoint/segment-lines.js';
+import { parseShardLines, type ShardLine } from './checkpoint/segment-lines.js';
 import type { LivePlan } from './plan/live-plan.js';
 import { valueOf } from './report-view.js';
+import type { StageBoard } from './schedule/stage-board.js';
 import type { Page, ShardPhase, ShardView } from './views.js';
 
-/** Shards looked at for one page: a rare phase costs more requests, never a slow one. */
-const scanned_max = 20_000;
+/** What one page looks at, in shards and in characters read: a rare phase costs more requests, never a slow one. */
+const scanned_max = 10_000;
+const read_chars_max = 4 * 1_048_576;
 
 interface Position {
   readonly stage_no: number;
@@ -36,59 +40,76 @@ export function shardPage(
   },
 ): Page<ShardView> {
   const items: ShardView[] = [];
+  const producers = new Producers(store);
   let scanned = 0;
+  let read_chars = 0;
   for (let stage_no = query.from.stage_no; stage_no < plan.spec.stages.length; stage_no++) {
     if (query.stage_no !== null && stage_no !== query.stage_no) continue;
     const first = stage_no === query.from.stage_no ? query.from.ordinal : 0;
-    for (const segment of store.segments(plan.plan_no, stage_no)) {
-      if (segment.first_ordinal + segment.count <= first) continue;
+    for (const segment of store.segments(plan.plan_no, stage_no, first)) {
+      let lines: readonly ShardLine[] | null = null;
       for (let i = Math.max(0, first - segment.first_ordinal); i < segment.count; i++) {
         const ordinal = segment.first_ordinal + i;
-        if (items.length === query.limit || scanned++ >= scanned_max) {
+        if (items.length === query.limit || scanned >= scanned_max || read_chars >= read_chars_max) {
           return { items, next_cursor: `${stage_no}.${ordinal}` };
         }
-        const view = shardView(plan, live, store, stage_no, segment, i, query.phase);
-        if (view !== null) items.push(view);
+        scanned++;
+        const board = boardOf(live, stage_no, ordinal);
+        if (query.phase !== null && board !== null && board.phaseOf(ordinal) !== query.phase) continue;
+        const result = store.result(plan.plan_no, plan.revision, stage_no, ordinal);
+        read_chars += result?.value.length ?? 0;
+        const phase = board?.phaseOf(ordinal) ?? result?.status ?? 'skipped';
+        if (query.phase !== null && phase !== query.phase) continue;
+        lines ??= parseShardLines(segment.lines);
+        const failures = store.failuresOf(plan.plan_no, stage_no, ordinal);
+        const found = { segment, index: i, weight: lines[i]!.weight, phase, board, result, failures };
+        items.push(shardView(plan.spec.stages[stage_no]!.id, found, producers));
       }
+      // Counted when it was gone through, not before: a page must get ahead in a segment of any size.
+      read_chars += segment.lines.length;
     }
   }
   return { items, next_cursor: null };
 }
 
-/** Null when the shard is not in the phase asked for. */
-function shardView(
-  plan: PlanRow,
-  live: LivePlan | undefined,
-  store: CheckpointStore,
-  stage_no: number,
-  segment: Segment,
-  index: number,
-  wanted: string | null,
-): ShardView | null {
-  const ordinal = segment.first_ordinal + index;
+/** The board that follows a shard in memory; null when it is not followed any more, or not yet. */
+function boardOf(live: LivePlan | undefined, stage_no: number, ordinal: number): StageBoard | null {
   const board = live?.stages[stage_no]!.board;
-  const result = store.result(plan.plan_no, plan.revision, stage_no, ordinal);
-  const known = board !== undefined && ordinal < board.total;
-  const phase: ShardPhase = known ? board.phaseOf(ordinal) : (result?.status ?? 'skipped');
-  if (wanted !== null && phase !== wanted) return null;
-  const failures = store.failuresOf(plan.plan_no, stage_no, ordinal);
+  return board !== undefined && ordinal < board.total ? board : null;
+}
+
+/** What the store and the board know of one shard. */
+interface FoundShard {
+  readonly segment: Segment;
+  /** Where the shard stands in its segment. */
+  readonly index: number;
+  readonly weight: number;
+  readonly phase: ShardPhase;
+  readonly board: StageBoard | null;
+  readonly result: ResultRow | null;
+  readonly failures: readonly FailureRow[];
+}
+
+function shardView(stage: string, found: FoundShard, producers: Producers): ShardView {
+  const { segment, index, weight, phase, board, result, failures } = found;
+  const ordinal = segment.first_ordinal + index;
   const last = failures.at(-1);
   const letter = segment.misses[index]!;
   const source = result?.source_plan_no ?? null;
   const error =
     result?.status === 'failed' ? (JSON.parse(result.value) as { code: string; message: string }) : last;
   return {
-    stage: plan.spec.stages[stage_no]!.id,
+    stage,
     ordinal,
     phase,
     wave: segment.wave,
-    weight: parseShardLines(segment.lines)[index]!.weight,
+    weight,
     cas_id: digestOf(segment.cas.subarray(index * hash_bytes, (index + 1) * hash_bytes)),
-    attempt: result?.attempt ?? (known ? board.attemptOf(ordinal) : (last?.attempt ?? 0)),
+    attempt: result?.attempt ?? board?.attemptOf(ordinal) ?? last?.attempt ?? 0,
     failures: failures.length,
-    lease_losses: known ? board.lossesOf(ordinal) : 0,
+    lease_losses: board?.lossesOf(ordinal) ?? 0,
     reused: source !== null,
-    producing_plan_id: source === null ? null : (store.planByNo(source)?.plan_id ?? null),
+    producing_plan_id: source === null ? null : producers.idOf(source),
     reuse_miss: letter === '-' ? null : reuse_misses[letter as ReuseMissLetter],
     output: result?.status === 'done' ? outputDigest(result) : null,
     value: result === null ? null : valueOf(result),
@@ -96,4 +117,20 @@ function shardView(
     duration_ms: result === null || source !== null ? null : result.duration_ms,
     error: error === undefined ? null : { code: error.code, message: error.message },
   };
+}
+
+/** Ids of the plans that reused results come from: few plans, many shards, and a plan's row holds its whole spec. */
+class Producers {
+  private readonly ids = new Map<number, string | null>();
+
+  constructor(private readonly store: Pick<CheckpointStore, 'planByNo'>) {}
+
+  idOf(plan_no: number): string | null {
+    let id = this.ids.get(plan_no);
+    if (id === undefined) {
+      id = this.store.planByNo(plan_no)?.plan_id ?? null;
+      this.ids.set(plan_no, id);
+    }
+    return id;
+  }
 }

@@ -35,7 +35,7 @@ export function statusView(
     started_at: timeOrNull(plan.started_at),
     finished_at: timeOrNull(plan.finished_at),
     eta_seconds: ended ? 0 : live === undefined ? null : etaSeconds(live, monotonic_ms),
-    waiting_for: ended ? null : (waits_for ?? waitingFor(plan, views)),
+    waiting_for: ended ? null : (waits_for ?? waitingFor(plan, views, live)),
     error: plan.error,
     stages: views,
   };
@@ -150,8 +150,10 @@ function etaSeconds(plan: LivePlan, monotonic_ms: number): number | null {
   return Math.round(left / rate / 100) / 10;
 }
 
-function waitingFor(plan: PlanRow, stages: readonly StageView[]): string | null {
+function waitingFor(plan: PlanRow, stages: readonly StageView[], live: LivePlan | undefined): string | null {
   if (plan.phase === 'created') return 'POST /api/hxo/submit';
+  const [trouble] = live?.troubles ?? [];
+  if (trouble !== undefined) return trouble;
   const retrying = stages.reduce((sum, stage) => sum + stage.retrying_shards, 0);
   const moving = stages.some((stage) => stage.claimed_shards + stage.running_shards > 0);
   return retrying > 0 && !moving ? `the back-off of ${retrying} shards that failed` : null;

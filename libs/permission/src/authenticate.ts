@@ -53,12 +53,10 @@ export function accessPolicy({ host, tokens, allow_captain_view }: AccessOptions
   return { form: given.length === 0 ? 'development' : 'tokens', tokens: given, allow_captain_view };
 }
 
-/** True for addresses that only this machine can reach: localhost, 127.0.0.0/8 and ::1. */
+/** True for a host that only this machine can reach: `localhost`, 127.0.0.0/8, `::1` (in brackets, too). */
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase();
-  return (
-    name === 'localhost' || name === '::1' || name === '[::1]' || (isIPv4(name) && name.startsWith('127.'))
-  );
+  return ['localhost', '::1', '[::1]'].includes(name) || (isIPv4(name) && name.startsWith('127.'));
 }
 
 export type Authentication =

@@ -25,6 +25,9 @@ export interface Denial {
 
 /** Where refusals are written down. */
 export abstract class DenialRecorder {
-  /** Resolves once the denial is durable. Its failure does not change the answer: the caller is refused all the same. */
+  /**
+   * Resolves once the denial is durable, or counted beside an equal one that is. Its failure does not change the answer: the
+   * caller is refused all the same.
+   */
   abstract recordDenial(denial: Denial): Promise<void>;
 }

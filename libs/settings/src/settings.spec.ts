@@ -238,10 +238,28 @@ describe('tokens', () => {
 
   it('are not required on loopback', () => {
     for (const host of ['localhost', '127.0.0.1', '127.8.8.8', '::1']) {
-      expect(isLoopbackHost(host)).toBe(true);
       expect(read({ HXO_HOST: host }).host).toBe(host);
     }
-    expect(isLoopbackHost('127.0.0.1.example.org')).toBe(false);
+  });
+
+  it('know addresses of this machine from names that look like them', () => {
+    // The spec of isLoopback, in the permissions, has the same hosts: the two answer alike.
+    expect(
+      ['localhost', 'LOCALHOST', '127.0.0.1', '127.8.8.8', '::1', '[::1]'].filter(
+        (host) => !isLoopbackHost(host),
+      ),
+    ).toEqual([]);
+    const others = [
+      '127.999.1.1',
+      '127.1',
+      '127.0.0.1.evil.org',
+      'localhost.evil.org',
+      '0.0.0.0',
+      '::',
+      '::2',
+      '',
+    ];
+    expect(others.filter(isLoopbackHost)).toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { type Environment, SettingsReader } from './reader.js';
 import { defaultOf, nearestVariable, settings_table } from './variables.js';
@@ -115,9 +116,10 @@ export function hxoFiles(settings: Settings): string[] {
   return settings.log_file === null ? own : [...own, settings.log_file];
 }
 
-/** True for an address that only this machine can reach: `localhost`, 127.0.0.0/8, `::1`. */
+/** True for a host that only this machine can reach: `localhost`, 127.0.0.0/8, `::1` (in brackets, too). */
 export function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+  const name = host.toLowerCase();
+  return ['localhost', '::1', '[::1]'].includes(name) || (isIPv4(name) && name.startsWith('127.'));
 }
 
 function readHost(read: SettingsReader): string {

@@ -2,6 +2,7 @@ import type { PlanRow, Segment } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive, enterPhase } from '../plan/enter-phase.js';
 import { PlanStopped, type LivePlan } from '../plan/live-plan.js';
+import { untilMended } from '../until-mended.js';
 import type { Seal } from './seal-plan.js';
 
 /** Segments whose results become findable in one transaction. */
@@ -13,7 +14,9 @@ const reuse_batch_segments = 8;
  */
 export async function certifyPlan(plan: LivePlan, ports: EnginePorts): Promise<void> {
   const { store, background, genesis } = ports;
-  const seal = await background.sealPlan(plan).catch((error: unknown) => {
+  const sealing = untilMended(plan, 'Sealing the plan', () => background.sealPlan(plan));
+  const seal = await sealing.catch((error: unknown) => {
+    if (error instanceof PlanStopped) throw error;
     throw new PlanStopped('failed', 'CERTIFICATION_FAILED', (error as Error).message);
   });
   const told = { leaves: seal.tree.size };
@@ -27,12 +30,18 @@ export async function certifyPlan(plan: LivePlan, ports: EnginePorts): Promise<v
   );
   genesis.announce(events);
   await enterPhase(plan, 'certifying', ports);
-  await offerForReuse(plan, ports);
+  await offerForReuse(plan, ports, () => true);
   await finish(plan, seal, ports);
+  // Where an earlier offer had lost its artifacts, this plan's may stand in its place, now that it counts.
+  await offerForReuse(plan, ports, ({ misses }) => /[mk]/.test(misses));
 }
 
 /** Makes results of cacheable executors findable by content id. They count only once the certificate stands. */
-async function offerForReuse(plan: LivePlan, { store }: EnginePorts): Promise<void> {
+async function offerForReuse(
+  plan: LivePlan,
+  { store }: EnginePorts,
+  offered: (segment: Segment) => boolean,
+): Promise<void> {
   for (const stage of plan.stages) {
     if (!stage.executor.cacheable) continue;
     let batch: Segment[] = [];
@@ -44,6 +53,7 @@ async function offerForReuse(plan: LivePlan, { store }: EnginePorts): Promise<vo
       }, 'engine');
     };
     for (const segment of store.segments(plan.plan_no, stage.stage_no)) {
+      if (!offered(segment)) continue;
       batch.push(segment);
       if (batch.length === reuse_batch_segments) await fill();
     }

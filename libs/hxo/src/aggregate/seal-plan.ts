@@ -23,7 +23,8 @@ export class StoreDamaged extends Error {
 
 /**
  * Computes a plan's trees from the store and stores their leaves. Re-hashes the artifacts of its stages. Throws
- * {@link StoreDamaged} naming what is wrong.
+ * {@link StoreDamaged} naming what is wrong; a corrupt artifact is moved aside first, so that the next plan that makes it
+ * stores it anew.
  */
 export async function sealPlan(reader: PlanReader, artifacts: ArtifactStore, key: PlanKey): Promise<Seal> {
   const plan = reader.planByNo(key.plan_no)!;
@@ -33,6 +34,7 @@ export async function sealPlan(reader: PlanReader, artifacts: ArtifactStore, key
   for (const [i, stage] of reader.stages(key.plan_no).entries()) {
     for (const artifact of stage.output?.artifacts ?? []) {
       const state = await artifacts.verify(artifact.digest);
+      if (state === 'corrupt') await artifacts.quarantine(artifact.digest);
       if (state !== 'ok') {
         const name = `${plan.spec.stages[i]!.id}/${artifact.name}`;
         throw new StoreDamaged(`Artifact ${name} (${artifact.digest}) is ${state}.`);

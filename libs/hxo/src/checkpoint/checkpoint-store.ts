@@ -177,7 +177,7 @@ export interface Transaction {
     },
   ): void;
   insertSegment(plan_no: number, stage_no: number, segment: Segment): void;
-  /** Removes a stage's segments and results: half a partition. */
+  /** Removes the last of a stage's segments, with their results: half a partition. Call it again until `total` is 0. */
   discardStage(plan_no: number, stage_no: number): void;
   insertBundle(plan_no: number, bundle: BundleRow, at: number): void;
   setBundleState(plan_no: number, bundle: number, state: BundleRow['state'], worker: string | null): void;
@@ -187,7 +187,10 @@ export interface Transaction {
   standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
   /** False when the failure was known already. */
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean;
-  /** Makes results `first..first+count-1` of a stage findable by content id. */
+  /**
+   * Makes results `first..first+count-1` of a stage findable by content id. Takes the place of what a certified plan
+   * offers only when this plan is certified too.
+   */
   fillReuse(plan_no: number, revision: number, stage_no: number, segment: Segment): void;
   insertCertificate(plan_no: number, revision: number, certificate: CertificateRow): void;
   appendEvents(events: readonly NewEvent[]): StoredEvent[];
@@ -205,7 +208,8 @@ export interface PlanReader {
   planById(plan_id: string): PlanRow | null;
   planByNo(plan_no: number): PlanRow | null;
   stages(plan_no: number): StageRow[];
-  segments(plan_no: number, stage_no: number): IterableIterator<Segment>;
+  /** @param from begins with the segment of this ordinal; 0 when left out */
+  segments(plan_no: number, stage_no: number, from?: number): IterableIterator<Segment>;
   results(plan_no: number, revision: number, stage_no: number): IterableIterator<ResultRow>;
   certificate(plan_no: number, revision: number): CertificateRow | null;
   /** Plans that have a certificate or should have one. The row of the one or the other may be gone. */
@@ -225,7 +229,7 @@ export interface CheckpointStore extends PlanReader {
   unfinishedPlans(): PlanRow[];
   segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[];
   result(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
-  /** Ordinal, status and whether reused, of every result: for rehydration. */
+  /** Ordinal and status of every result: for rehydration. */
   resultMarks(
     plan_no: number,
     revision: number,

@@ -5,6 +5,7 @@ import type { LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { outputDigest } from '../aggregate/plan-trees.js';
 import type { Rejection } from './check-outcome.js';
+import { disk_full } from './outcome.js';
 import type { Outcome, OutcomeBatch } from './transport.js';
 
 /** Leases that a shard may lose with their workers before it fails: it may well be what kills them. */
@@ -18,12 +19,20 @@ export interface ShardFailure {
   readonly final: boolean;
 }
 
+/** A shard whose worker could not be trusted, and why. */
+export interface ReturnedShard {
+  readonly ordinal: number;
+  readonly code: string;
+  /** It may be what spoils its workers, and is charged with a lost lease. False for a full disk, which no shard is to blame for. */
+  readonly charged: boolean;
+}
+
 /** What a transaction has accepted; the board follows it after the commit. */
 export interface Acceptance {
   readonly done: readonly number[];
   readonly failures: readonly ShardFailure[];
-  /** Shards whose worker could not be trusted: charged with a lost lease, not with a failure. */
-  readonly returned: readonly number[];
+  /** Shards whose worker could not be trusted: charged with no failure. */
+  readonly returned: readonly ReturnedShard[];
   readonly events: readonly StoredEvent[];
 }
 
@@ -44,7 +53,7 @@ export function acceptOutcomes(
   const { plan, stage_no, board } = stage;
   const done: number[] = [];
   const failures: ShardFailure[] = [];
-  const returned: number[] = [];
+  const returned: ReturnedShard[] = [];
   const events: StoredEvent[] = [];
   if (isTerminal(tx.planPhase(plan.plan_no))) return { done, failures, returned, events };
   const decided = new Set<number>();
@@ -59,8 +68,11 @@ export function acceptOutcomes(
     if (outcome.status === 'done') {
       const row = doneRow(outcome, batch, ports.now_ms);
       if (tx.insertResult(plan.plan_no, plan.revision, stage_no, row) === null) done.push(ordinal);
-    } else if (outcome.verdict === 'halt' && board.lossesOf(ordinal) < lease_losses_max) {
-      returned.push(ordinal);
+    } else if (
+      outcome.verdict === 'halt' &&
+      (outcome.code === disk_full || !isLastLoss(board.lossesOf(ordinal)))
+    ) {
+      returned.push({ ordinal, code: outcome.code, charged: outcome.code !== disk_full });
     } else {
       const failure = acceptFailure(tx, stage, batch, outcome, ports.now_ms);
       if (failure !== null) failures.push(failure);

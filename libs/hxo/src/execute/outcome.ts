@@ -1,12 +1,13 @@
 import { canonicalJson, isDigest, NotCanonicalError, sha256, type Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
+import { value_bytes_max } from './check-outcome.js';
 import { FailShard, type FailureVerdict, type ShardOutput, type StageOutput } from './contract.js';
 import type { Outcome } from './transport.js';
 
 /** What executors return and throw, checked and made into outcomes. */
 
-/** The engine's port: a value is 64 KiB at most as canonical text. */
-const value_bytes_max = 64 * 1024;
+/** Code of a full disk (errno of POSIX). It says nothing about the shard: any other would have met it as well. */
+export const disk_full = 'ENOSPC';
 const message_chars_max = 1_000;
 const code_chars_max = 64;
 const digest_form = '64 lower-case hex digits';
@@ -116,8 +117,7 @@ export function failureOf(error: unknown): Failure {
   });
   if (typeof code === 'string') {
     if (verdict === 'retry' || verdict === 'fail' || verdict === 'halt') return failure(verdict, code);
-    // On a full disk every other shard would fail as well.
-    if (typeof syscall === 'string') return failure(code === 'ENOSPC' ? 'halt' : 'retry', code);
+    if (typeof syscall === 'string') return failure(code === disk_full ? 'halt' : 'retry', code);
   }
   return failure('retry', 'EXECUTOR_ERROR');
 }

@@ -3,6 +3,7 @@ import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive } from '../plan/enter-phase.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import { isSettled } from '../plan/phases.js';
+import { untilMended } from '../until-mended.js';
 import type { StagePhase } from '../views.js';
 import type { StageOutput } from './contract.js';
 
@@ -45,8 +46,10 @@ async function begin(stage: LiveStage, ports: EnginePorts): Promise<void> {
 async function collect(stage: LiveStage, ports: EnginePorts): Promise<StageOutput | null> {
   if (stage.executor.collect === undefined) return null;
   if (stage.phase === 'running') await enter(stage, 'collecting', {}, ports);
-  const { plan_no, revision } = stage.plan;
-  const results = await ports.background.gatherResults({ plan_no, revision }, stage.stage_no);
+  const { plan, stage_no, spec } = stage;
+  const results = await untilMended(plan, `Gathering the results of stage ${spec.id}`, () =>
+    ports.background.gatherResults(plan, stage_no),
+  );
   return ports.federation.collect(stage, results.digest);
 }
 

@@ -286,10 +286,37 @@ describe('failures and lost leases', () => {
   });
 
   it('does not let a shard halt one worker after the other for ever', async () => {
-    await start({ work: behave((ordinal) => failed(ordinal, 'halt', 'ENOSPC')) });
+    await start({ work: behave((ordinal) => failed(ordinal, 'halt', 'BAD_INSTALL')) });
     const { plan_id, phase } = await hxo.run([{ id: 's', config: { waves: [1] } }]);
     expect(phase).toBe('failed');
-    expect(failuresOf(plan_id as PlanId)).toEqual([`0@${lease_losses_max + 1} ENOSPC`]);
+    expect(failuresOf(plan_id as PlanId)).toEqual([`0@${lease_losses_max + 1} BAD_INSTALL`]);
+  });
+
+  it('charges a shard with nothing for a full disk, waits ever longer for room, and says so', async () => {
+    await start({ work: behave((_, attempt) => (attempt <= 30 ? failed(0, 'halt', 'ENOSPC') : null)) });
+    const retry = { max_failures: 1, backoff_ms: 2_000, backoff_max_ms: 30_000 };
+    const plan_id = await hxo.submit([{ id: 's', config: { waves: [1] }, retry }]);
+    await firstBundle();
+    const { board } = hxo.engine.find(plan_id)!.stages[0]!;
+    const wait = async (attempt: number): Promise<void> => {
+      while (board.attemptOf(0) < attempt || board.phaseOf(0) !== 'retrying') await sleep(2);
+    };
+    await wait(1);
+    expect(hxo.engine.waitsFor(plan_id)).toBe('room on the disk of fake-1');
+    await sleep(200);
+    expect(hxo.transport.bundles).toHaveLength(1);
+    hxo.later_ms += 1_000; // The least that the first back-off may be, and the second may not.
+    await wait(2);
+    hxo.later_ms += 1_000;
+    await sleep(200);
+    expect(hxo.transport.bundles).toHaveLength(2);
+    for (let attempt = 2; attempt <= 30; attempt++) {
+      await wait(attempt);
+      hxo.later_ms += 30_000;
+    }
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
+    expect([board.failuresOf(0), board.lossesOf(0), failuresOf(plan_id)]).toEqual([0, 0, []]);
+    expect(hxo.transport.bundles).toHaveLength(31);
   });
 
   it('does not charge a shard whose lease was lost with its worker', async () => {
@@ -312,6 +339,46 @@ describe('failures and lost leases', () => {
     expect(phase).toBe('failed');
     expect(hxo.transport.bundles).toHaveLength(lease_losses_max + 1);
     expect(JSON.parse(resultsOf(plan_id as PlanId)[0]!.value)).toMatchObject({ code: 'LEASES_LOST' });
+  });
+
+  it.each<[string, number]>([
+    ['halt_stage', 3],
+    ['halt_plan', 0],
+  ])('follows %s when a shard fails because its leases were lost', async (failure_policy, done_after) => {
+    // The shard goes first whenever it is back, so that one of the others ends for each of its leases at most.
+    const work: Work = async (bundle, worker) => {
+      if (bundle.stage === 's' && ordinalsOf(bundle).includes(0)) worker.die();
+      else await succeed(bundle, worker);
+    };
+    await start({ slots: 1, max_concurrency: 1, work });
+    const status = await hxo.run([
+      { id: 's', config: { waves: [20_000] }, failure_policy },
+      { id: 'after', config: { waves: [3] }, dependencies: ['beside'] },
+      { id: 'beside', config: { waves: [20_000] } },
+    ]);
+    const [s, after] = status.stages;
+    expect(s!.failed_shards).toBe(1);
+    expect(s!.skipped_shards).toBeGreaterThan(1_000);
+    expect(after!.done_shards).toBe(done_after);
+    const { plan_no } = hxo.store.planById(status.plan_id)!;
+    const [failure] = hxo.store.failedResults(plan_no, 1, 1);
+    expect(JSON.parse(failure!.result.value)).toMatchObject({ code: 'LEASES_LOST' });
+  });
+
+  it('gives a collector a limit of its own, and none where shards have none', async () => {
+    await start();
+    const limits = [1_000, 3_600_000, 0];
+    await hxo.run(
+      limits.map((shard_timeout_ms) => ({
+        ...{ id: `s${shard_timeout_ms}`, executor: 'collecting', config: { waves: [1] }, shard_timeout_ms },
+      })),
+    );
+    const collects = hxo.transport.bundles.filter(({ work }) => work.type === 'collect');
+    expect(Object.fromEntries(collects.map((bundle) => [bundle.stage, bundle.shard_timeout_ms]))).toEqual({
+      s1000: 600_000,
+      s3600000: 3_600_000,
+      s0: 0,
+    });
   });
 
   it('takes a lease back when nothing was heard of its worker for its term', async () => {

@@ -12,6 +12,7 @@ import {
 import type { ArtifactStore } from '../execute/artifact-store.js';
 import { checkBatch, checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
+import { disk_full } from '../execute/outcome.js';
 import type {
   Bundle,
   LeaseRef,
@@ -25,7 +26,7 @@ import type { TruthLink } from './truth.link.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { backOff } from '../schedule/back-off.js';
-import { Collectors, type WaitingCollector } from '../schedule/collectors.js';
+import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
 import { FairRoundRobin } from '../schedule/fair-round-robin.js';
 import { Leases, refOf, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
@@ -68,6 +69,8 @@ export class FederationLink implements TransportSink {
   private readonly collectors: Collectors;
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
+  /** Stages whose shards come back because of a full disk, until one of them is done. */
+  private readonly disk_full = new Map<LiveStage, string>();
   private leasing = false;
   private timers: NodeJS.Timeout[] = [];
 
@@ -124,6 +127,7 @@ export class FederationLink implements TransportSink {
       this.scheduler.remove(stage);
       this.executing.get(stage)?.reject(plan.stopped);
       this.executing.delete(stage);
+      this.disk_full.delete(stage);
     }
     this.collectors.drop(plan);
     for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
@@ -141,18 +145,19 @@ export class FederationLink implements TransportSink {
       const mine = ordinals.filter((ordinal) => stage.board.reclaim(ordinal, attempt));
       const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(mine) };
       const concurrency = stage.executor.load === 'cpu' ? 1 : ordinals.length;
-      this.leases.open({ stage, bundle, attempt, work, concurrency });
+      this.leases.grant(this.leases.open({ stage, bundle, attempt, work, concurrency }));
     }
   }
 
   /** What keeps a plan's shards from being executed, in words; null when nothing does. */
   obstacle(plan: LivePlan): string | null {
     for (const stage of plan.stages) {
-      const waits = this.executing.has(stage) && stage.board.waiting() > 0;
-      const obstacle = waits
-        ? this.ports.transport.obstacle(stage.spec.executor, stage.executor_version)
-        : null;
-      if (obstacle !== null) return obstacle;
+      if (!this.executing.has(stage)) continue;
+      const { board, spec, executor_version } = stage;
+      const obstacle =
+        board.waiting() > 0 ? this.ports.transport.obstacle(spec.executor, executor_version) : null;
+      const waits_for = obstacle ?? this.disk_full.get(stage);
+      if (waits_for !== undefined) return waits_for;
     }
     return null;
   }
@@ -244,6 +249,7 @@ export class FederationLink implements TransportSink {
       return tx.appendEvents(genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, told));
     }, 'engine');
     genesis.announce(events);
+    this.leases.grant(lease);
     const shards = this.lines.read(plan.plan_no, stage_no, ordinals);
     await this.dispatch(lease, { type: 'shards', shards });
   }
@@ -257,6 +263,7 @@ export class FederationLink implements TransportSink {
     await store.write((tx) => {
       if (!isTerminal(tx.planPhase(plan.plan_no))) tx.insertBundle(plan.plan_no, row, clock.now_ms());
     }, 'engine');
+    this.leases.grant(lease);
     await this.dispatch(lease, { type: 'collect', results: work.results });
   }
 
@@ -277,9 +284,12 @@ export class FederationLink implements TransportSink {
     await this.handBack(lease);
     const { stage, work } = lease;
     if (stage.plan.stopped !== null) return;
+    // No worker has seen the attempt: the next lease may have it.
+    if (work.type === 'collect') stage.collect_attempts--;
     this.retries.after(offer_again_ms, () => {
-      if (work.type === 'collect') this.collectors.ended(stage, work, undefined);
+      if (work.type === 'collect') this.collectors.wait({ stage, work });
       else for (const ordinal of work.open) stage.board.release(ordinal);
+      this.settle(stage);
       this.pump();
     });
   }
@@ -312,7 +322,7 @@ export class FederationLink implements TransportSink {
     for (const { ordinal } of outcomes) open.delete(ordinal);
     stage.sizer.observe(accepted.done.length, sum(outcomes));
     stage.executed += accepted.done.length;
-    this.follow(stage, accepted);
+    this.follow(stage, accepted, batch.worker);
     if (batch.final) {
       for (const ordinal of open) stage.board.release(ordinal);
       this.leases.end(lease);
@@ -322,23 +332,36 @@ export class FederationLink implements TransportSink {
   }
 
   /** Moves the board to where the store is. */
-  private follow(stage: LiveStage, accepted: Acceptance): void {
-    const { board, spec, plan } = stage;
+  private follow(stage: LiveStage, accepted: Acceptance, worker: string): void {
+    const { board } = stage;
     for (const ordinal of accepted.done) board.done(ordinal);
-    for (const ordinal of accepted.returned) board.lose(ordinal);
+    if (accepted.done.length > 0) this.disk_full.delete(stage);
+    for (const { ordinal, code, charged } of accepted.returned) {
+      if (code === disk_full) this.disk_full.set(stage, `room on the disk of ${worker}`);
+      board.retryLater(ordinal, charged ? 'loss' : null);
+      this.retryLater(stage, ordinal, board.attemptOf(ordinal));
+    }
     for (const { ordinal, final } of accepted.failures) {
       if (final) {
         board.failed(ordinal);
         continue;
       }
       board.retryLater(ordinal);
-      const delay_ms = backOff(spec.retry, board.failuresOf(ordinal), this.ports.random());
-      this.retries.after(delay_ms, () => {
-        board.retry(ordinal);
-        this.pump();
-      });
+      this.retryLater(stage, ordinal, board.failuresOf(ordinal));
     }
-    if (!accepted.failures.some((failure) => failure.final)) return;
+    if (accepted.failures.some((failure) => failure.final)) this.applyPolicy(stage);
+  }
+
+  /** @param times that the shard has come back so far, from 1 */
+  private retryLater({ board, spec }: LiveStage, ordinal: number, times: number): void {
+    this.retries.after(backOff(spec.retry, times, this.ports.random()), () => {
+      board.retry(ordinal);
+      this.pump();
+    });
+  }
+
+  /** What a shard that has failed for good means for the others. */
+  private applyPolicy({ board, spec, plan }: LiveStage): void {
     if (spec.failure_policy === 'halt_stage') board.halt();
     if (spec.failure_policy === 'halt_plan') {
       plan.halted = true;
@@ -353,6 +376,7 @@ export class FederationLink implements TransportSink {
       if (each.board.blockedByWave()) each.board.halt();
       if (!each.board.settled()) continue;
       this.executing.delete(each);
+      this.disk_full.delete(each);
       this.scheduler.remove(each);
       waiting.resolve();
     }
@@ -385,17 +409,18 @@ export class FederationLink implements TransportSink {
 
   /** Finds leases that the transport no longer carries, because Redis has lost them, say. */
   private async reconcile(): Promise<void> {
-    const asked = [...this.leases.all()].map((lease) => ({
-      ...refOf(lease),
-      executor: lease.stage.spec.executor,
-    }));
+    const asked = [...this.leases.all()].filter((lease) => lease.granted);
     if (asked.length === 0) return;
-    for (const at of await this.ports.transport.missing(asked)) {
-      const lease = this.leases.of(at);
-      if (lease === undefined) continue;
-      if (lease.missing)
-        this.guard(this.leases.inTurn(lease, () => this.lose(lease, 'its bundle has vanished')));
-      lease.missing = true;
+    const refs = asked.map((lease) => ({ ...refOf(lease), executor: lease.stage.spec.executor }));
+    const gone = await this.ports.transport.missing(refs);
+    const missing = new Set(gone.map((at) => this.leases.of(at)));
+    for (const lease of asked) {
+      const twice = lease.missing && missing.has(lease);
+      lease.missing = missing.has(lease);
+      // What is dealt with before its turn may be a sign of life.
+      const lose = async (): Promise<void> =>
+        lease.missing ? this.lose(lease, 'its bundle has vanished') : undefined;
+      if (twice) this.guard(this.leases.inTurn(lease, lose));
     }
   }
 
@@ -414,10 +439,10 @@ export class FederationLink implements TransportSink {
     genesis.announce(events);
     if (stage.plan.stopped !== null) return;
     if (work.type === 'collect') this.collectors.ended(stage, work, undefined);
-    for (const ordinal of open) {
-      if (isLastLoss(stage.board.lossesOf(ordinal))) stage.board.failed(ordinal);
-      else stage.board.lose(ordinal);
-    }
+    const gone = open.filter((ordinal) => isLastLoss(stage.board.lossesOf(ordinal)));
+    for (const ordinal of gone) stage.board.failed(ordinal);
+    for (const ordinal of open) if (stage.board.isUnderWay(ordinal)) stage.board.lose(ordinal);
+    if (gone.length > 0) this.applyPolicy(stage);
     this.settle(stage);
     this.pump();
   }
@@ -439,7 +464,7 @@ function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
     executor_version: stage.executor_version,
     isolation: stage.executor.isolation,
     concurrency: lease.concurrency,
-    shard_timeout_ms: work.type === 'collect' ? 0 : stage.spec.shard_timeout_ms,
+    shard_timeout_ms: work.type === 'collect' ? collectTimeout(stage.spec) : stage.spec.shard_timeout_ms,
     work,
   };
 }

@@ -1,9 +1,15 @@
-import type { GenesisBus, GenesisEvent, Journal, Topic } from '#genesis';
+import { JournalError, type GenesisBus, type GenesisEvent, type Journal, type Topic } from '#genesis';
 import type { Json } from '#truth';
 import type { NewEvent, StoredEvent } from '../checkpoint/checkpoint-store.js';
 import { utcSeconds, type Clock } from '../clock.js';
 import type { EventView } from '../hxo.js';
 import { parseRanges, printRanges } from '../schedule/ordinal-ranges.js';
+
+/** Wait before a journal that failed is opened again. */
+const reopen_after_ms = 5_000;
+
+/** Reads stored events with ids over `after`, oldest first. */
+type ReadEvents = (after: number) => Promise<readonly StoredEvent[]>;
 
 export interface GenesisLimits {
   /** Shards in one event (HXO_EVENT_BATCH_SIZE). */
@@ -19,6 +25,12 @@ export interface GenesisLimits {
 export class GenesisLink {
   private second = 0;
   private spent = 0;
+  private fresh: StoredEvent[] = [];
+  /** Id of the newest event that was told. */
+  private told_id = 0;
+  /** Does the journal hold all that was told, so that it may be handed what comes next? */
+  private follows = false;
+  private read: ReadEvents | null = null;
 
   constructor(
     private readonly bus: GenesisBus,
@@ -58,25 +70,74 @@ export class GenesisLink {
     return events;
   }
 
-  /** Tells the bus and the journal of events that are committed. */
+  /**
+   * Tells the bus and the journal of events that are committed, in the order of their ids. Call it as soon as the write
+   * has resolved, with no wait in between: commits that share a batch are announced in any order, but all of them before
+   * the event loop turns, and are sorted then.
+   */
   announce(events: readonly StoredEvent[]): void {
-    for (const stored of events) {
-      const event = eventView(stored) as unknown as GenesisEvent;
-      this.bus.publish(event);
-      this.journal?.append(event);
+    if (events.length === 0) return;
+    if (this.fresh.length === 0) setImmediate(() => this.tell());
+    this.fresh.push(...events);
+  }
+
+  /**
+   * Exports to the journal what a crash, or a failure of the journal, kept from it; from then on it is told of every
+   * event. A journal that cannot be written is opened again later: events are stored all the same.
+   */
+  async catchUp(read: ReadEvents): Promise<void> {
+    const { journal } = this;
+    if (journal === null) return;
+    this.read = read;
+    try {
+      for (let after = Number(journal.resumeFrom() ?? 0); ;) {
+        const events = await read(after);
+        // What was told while this read was under way is read by the next one.
+        if (events.length === 0 && this.told_id <= after) break;
+        for (const event of events) journal.append(eventView(event) as unknown as GenesisEvent);
+        await journal.flush();
+        after = events.at(-1)?.id ?? after;
+      }
+      this.follows = true;
+    } catch (error) {
+      if (!(error instanceof JournalError)) throw error;
+      this.reopenLater();
     }
   }
 
-  /** Exports to the journal what a crash kept from it. */
-  async catchUp(read: (after: number) => Promise<readonly StoredEvent[]>): Promise<void> {
-    if (this.journal === null) return;
-    for (let after = Number(this.journal.resumeFrom() ?? 0); ;) {
-      const events = await read(after);
-      if (events.length === 0) return;
-      for (const event of events) this.journal.append(eventView(event) as unknown as GenesisEvent);
-      await this.journal.flush();
-      after = events.at(-1)!.id;
+  /** What keeps the journal from being written, in words; empty when nothing does. */
+  problems(): readonly string[] {
+    const problem = this.journal?.problem() ?? null;
+    return problem === null ? [] : [problem];
+  }
+
+  private tell(): void {
+    const events = this.fresh.sort((a, b) => a.id - b.id);
+    this.fresh = [];
+    for (const stored of events) {
+      const event = eventView(stored) as unknown as GenesisEvent;
+      this.bus.publish(event);
+      if (this.follows) this.journal?.append(event);
+      this.told_id = stored.id;
     }
+    if (!this.follows) return;
+    this.journal?.flush().catch(() => {
+      if (this.follows) this.reopenLater();
+    });
+  }
+
+  /** Hands the journal nothing more, and tries every few seconds to export what it misses. */
+  private reopenLater(): void {
+    this.follows = false;
+    const reopen = async (): Promise<void> => {
+      try {
+        await this.journal!.reopen();
+        await this.catchUp(this.read!);
+      } catch {
+        this.reopenLater();
+      }
+    };
+    setTimeout(() => void reopen(), reopen_after_ms).unref();
   }
 
   private withinRate(): boolean {

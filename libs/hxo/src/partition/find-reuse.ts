@@ -19,17 +19,18 @@ export interface WithReuse {
 /**
  * Finds results of certified plans for shards with the same content id: the same work on the same content. One is reused
  * only when its executor is cacheable and its artifacts still exist and hash right. Every miss gets its reason.
+ *
+ * @param otherwise what {@link missOf} says of the stage
  */
 export async function findReuse(
   stage: LiveStage,
   drafts: readonly SegmentDraft[],
+  otherwise: ReuseMissLetter,
   ports: { readonly store: CheckpointStore; readonly background: Background },
   now_ms: number,
 ): Promise<WithReuse> {
   const { store, background } = ports;
-  if (!stage.executor.cacheable) return allMissed(drafts, 'x');
-  const otherwise = missOf(stage, store);
-  if (!store.anyReusable()) return allMissed(drafts, otherwise);
+  if (!stage.executor.cacheable || !store.anyReusable()) return allMissed(drafts, otherwise);
 
   const found = drafts.map((draft) => lookUp(store, draft));
   const digests = new Set(
@@ -78,8 +79,9 @@ function artifactMiss(
   return result.artifacts.some((artifact) => corrupt.has(artifact.digest)) ? 'k' : null;
 }
 
-/** Why a shard that nobody has done before is new. */
-function missOf(stage: LiveStage, store: CheckpointStore): ReuseMissLetter {
+/** Why a shard of the stage that nobody has done before is new. Reads earlier plans: to be asked once for a stage. */
+export function missOf(stage: LiveStage, store: CheckpointStore): ReuseMissLetter {
+  if (!stage.executor.cacheable) return 'x';
   const earlier = store.earlierStage(stage.plan.spec.name, stage.spec.id);
   if (earlier === null) return 'f';
   return earlier.executor_version === stage.executor_version ? 'c' : 'e';

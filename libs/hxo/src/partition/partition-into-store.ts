@@ -2,7 +2,9 @@ import { reuse_misses, type ReuseMissLetter } from '../checkpoint/checkpoint-sto
 import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive } from '../plan/enter-phase.js';
 import { PlanStopped, type LiveStage } from '../plan/live-plan.js';
-import { findReuse } from './find-reuse.js';
+import { untilMended } from '../until-mended.js';
+import type { PartitionSummary } from './contract.js';
+import { findReuse, missOf } from './find-reuse.js';
 import type { SegmentDraft } from './segments.js';
 
 /**
@@ -12,26 +14,15 @@ import type { SegmentDraft } from './segments.js';
 export async function partitionStage(stage: LiveStage, ports: EnginePorts): Promise<void> {
   if (stage.phase !== 'waiting' && stage.phase !== 'partitioning') return;
   const { plan, stage_no, spec } = stage;
-  const { store, background } = ports;
-  await store.write((tx) => {
-    assertAlive(tx.planPhase(plan.plan_no));
-    tx.updateStage(plan.plan_no, stage_no, { phase: 'partitioning' });
-    tx.discardStage(plan.plan_no, stage_no);
-  }, 'engine');
-  stage.phase = 'partitioning';
-
-  const misses: Record<string, number> = {};
-  const summary = await background
-    .partition(spec, stage.executor_version, async (drafts) => {
-      if (plan.stopped !== null) throw plan.stopped;
-      assertWithinCap(stage, drafts);
-      await storeSegments(stage, drafts, misses, ports);
-    })
-    .catch((error: unknown) => {
-      if (error instanceof PlanStopped) throw error;
-      throw new PlanStopped('failed', 'PARTITION_FAILED', `Stage ${spec.id}: ${(error as Error).message}`);
-    });
-
+  const { store } = ports;
+  const partitioning = untilMended(plan, `Partitioning stage ${spec.id}`, async () => {
+    await startEmpty(stage, ports);
+    return partition(stage, ports);
+  });
+  const { summary, misses } = await partitioning.catch((error: unknown) => {
+    if (error instanceof PlanStopped) throw error;
+    throw new PlanStopped('failed', 'PARTITION_FAILED', `Stage ${spec.id}: ${(error as Error).message}`);
+  });
   await store.write((tx) => {
     assertAlive(tx.planPhase(plan.plan_no));
     tx.updateStage(plan.plan_no, stage_no, { phase: 'ready', ...summary, misses });
@@ -39,15 +30,53 @@ export async function partitionStage(stage: LiveStage, ports: EnginePorts): Prom
   stage.phase = 'ready';
 }
 
+/** Discards what an earlier try has stored, in as many writes as that takes: none holds up the others for long. */
+async function startEmpty(stage: LiveStage, { store }: EnginePorts): Promise<void> {
+  const { plan, stage_no } = stage;
+  stage.clear();
+  do {
+    await store.write((tx) => {
+      assertAlive(tx.planPhase(plan.plan_no));
+      tx.updateStage(plan.plan_no, stage_no, { phase: 'partitioning' });
+      tx.discardStage(plan.plan_no, stage_no);
+    }, 'engine');
+    stage.phase = 'partitioning';
+  } while (store.stages(plan.plan_no)[stage_no]!.total > 0);
+}
+
+/** One try. Ends only when nothing more of it is being stored. */
+async function partition(
+  stage: LiveStage,
+  ports: EnginePorts,
+): Promise<{ readonly summary: PartitionSummary; readonly misses: Readonly<Record<string, number>> }> {
+  const { plan, spec, executor_version } = stage;
+  const misses: Record<string, number> = {};
+  const otherwise = missOf(stage, ports.store);
+  let storing = Promise.resolve();
+  const onSegments = (drafts: readonly SegmentDraft[]): Promise<void> => {
+    storing = storeSegments(stage, drafts, { misses, otherwise }, ports);
+    return storing;
+  };
+  try {
+    const summary = await ports.background.partition(spec, executor_version, onSegments, plan.signal);
+    return { summary, misses };
+  } finally {
+    // When the thread dies, the part that it sent last may be on its way into the store.
+    await storing.catch(() => {});
+  }
+}
+
 async function storeSegments(
   stage: LiveStage,
   drafts: readonly SegmentDraft[],
-  misses: Record<string, number>,
+  { misses, otherwise }: { readonly misses: Record<string, number>; readonly otherwise: ReuseMissLetter },
   ports: EnginePorts,
 ): Promise<void> {
   const { plan, stage_no, spec, board } = stage;
+  if (plan.stopped !== null) throw plan.stopped;
+  assertWithinCap(stage, drafts);
   const { store, genesis, clock } = ports;
-  const { segments, reused } = await findReuse(stage, drafts, ports, clock.now_ms());
+  const { segments, reused } = await findReuse(stage, drafts, otherwise, ports, clock.now_ms());
   const ordinals = segments.flatMap((segment) => range(segment.first_ordinal, segment.count));
   const reused_ordinals = reused.map((result) => result.ordinal);
   const events = await store.write((tx) => {

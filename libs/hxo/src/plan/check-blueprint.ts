@@ -4,6 +4,9 @@ import type { Catalogue } from './catalogue.js';
 import { built_schedulers, schedulers } from './job-kinds.js';
 import type { PlanSpec, StageSpec } from './plan-spec.js';
 
+/** Stages listed in the message on an unknown dependency: a plan may name many thousand of those. */
+const listed_max = 20;
+
 /**
  * Checks a plan against the contract: partitioner, executor and scheduler allowed for each kind and present here,
  * config understood, stage ids unique, dependencies known and free of cycles. Pure.
@@ -56,17 +59,21 @@ function configViolations(stage: StageSpec, index: number, catalogue: Catalogue)
 
 function dagViolations(stages: readonly StageSpec[]): FieldError[] {
   const ids = stages.map((stage) => stage.id);
+  const known = new Set(ids);
+  const there_are = ids.length <= listed_max ? ids.join(', ') : `${ids.slice(0, listed_max).join(', ')}, …`;
   const violations: FieldError[] = [];
+  const seen = new Set<string>();
   stages.forEach((stage, index) => {
-    if (ids.indexOf(stage.id) !== index) {
+    if (seen.has(stage.id)) {
       violations.push({
         field: `stages[${index}].id`,
         message: `Stage id ${stage.id} stands twice. Ids are unique in a plan.`,
       });
     }
+    seen.add(stage.id);
     for (const dependency of stage.dependencies) {
-      if (!ids.includes(dependency)) {
-        const message = `Stage ${stage.id}: unknown dependency ${dependency}. Stages of this plan: ${ids.join(', ')}.`;
+      if (!known.has(dependency)) {
+        const message = `Stage ${stage.id}: unknown dependency ${dependency}. Stages of this plan: ${there_are}.`;
         violations.push({ field: `stages[${index}].dependencies`, message });
       }
     }
@@ -80,20 +87,27 @@ function dagViolations(stages: readonly StageSpec[]): FieldError[] {
 
 /** The ids of one dependency cycle, or null. Peels off stages whose dependencies are all peeled (Kahn's algorithm). */
 function findCycle(stages: readonly StageSpec[]): string[] | null {
-  let left = [...stages];
-  for (;;) {
-    const blocked = left.filter((stage) =>
-      stage.dependencies.some((id) => left.some((other) => other.id === id)),
-    );
-    if (blocked.length === left.length) break;
-    left = blocked;
+  const dependencies = new Map(stages.map((stage) => [stage.id, stage.dependencies]));
+  const dependents = new Map<string, string[]>(stages.map((stage) => [stage.id, []]));
+  for (const stage of stages) for (const id of stage.dependencies) dependents.get(id)!.push(stage.id);
+  /** Stages that are not peeled yet, each with the number of its dependencies that are not. */
+  const left = new Map(stages.map((stage) => [stage.id, stage.dependencies.length]));
+  const free = stages.filter((stage) => stage.dependencies.length === 0).map((stage) => stage.id);
+  for (const id of free) {
+    left.delete(id);
+    for (const dependent of dependents.get(id)!) {
+      const open = left.get(dependent)! - 1;
+      left.set(dependent, open);
+      if (open === 0) free.push(dependent);
+    }
   }
-  if (left.length === 0) return null;
-  const walk: string[] = [];
-  let at = left[0]!;
-  while (!walk.includes(at.id)) {
-    walk.push(at.id);
-    at = left.find((stage) => at.dependencies.includes(stage.id))!;
+  let [at] = left.keys();
+  if (at === undefined) return null;
+  // Whatever is left depends on something that is left: a walk along dependencies comes back to where it has been.
+  const walk = new Set<string>();
+  while (!walk.has(at)) {
+    walk.add(at);
+    at = dependencies.get(at)!.find((id) => left.has(id))!;
   }
-  return walk.slice(walk.indexOf(at.id));
+  return [...walk].slice([...walk].indexOf(at));
 }

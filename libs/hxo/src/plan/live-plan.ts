@@ -20,12 +20,13 @@ export class PlanStopped extends Error {
 export class LivePlan {
   phase: PlanPhase;
   started_at: number | null;
-  /** Set once, by whatever stops the plan first; nothing is leased or accepted from then on. */
-  stopped: PlanStopped | null = null;
+  private readonly stopping = new AbortController();
   /** A failed shard under the policy `halt_plan`: stages that have not begun are skipped. */
   halted = false;
   /** Number of the latest bundle. */
   bundle = 0;
+  /** What the machine keeps the plan from, in words. */
+  readonly troubles = new Set<string>();
   readonly stages: readonly LiveStage[];
 
   constructor(
@@ -45,6 +46,20 @@ export class LivePlan {
     });
   }
 
+  /** Set once, by whatever stops the plan first; nothing is leased or accepted from then on. */
+  get stopped(): PlanStopped | null {
+    return this.signal.aborted ? (this.signal.reason as PlanStopped) : null;
+  }
+
+  set stopped(stop: PlanStopped) {
+    this.stopping.abort(stop);
+  }
+
+  /** Aborted when the plan is stopped: ends what is computed for it elsewhere. */
+  get signal(): AbortSignal {
+    return this.stopping.signal;
+  }
+
   total(): number {
     return this.stages.reduce((sum, stage) => sum + stage.board.total, 0);
   }
@@ -52,7 +67,7 @@ export class LivePlan {
 
 /** One stage of a live plan. */
 export class LiveStage {
-  readonly board = new StageBoard();
+  board = new StageBoard();
   readonly sizer = new BundleSizer();
   phase: StagePhase = 'waiting';
   reused = 0;
@@ -75,6 +90,12 @@ export class LiveStage {
 
   get plan_id(): PlanId {
     return this.plan.plan_id;
+  }
+
+  /** Forgets the shards that a partitioning that failed half way has made. */
+  clear(): void {
+    this.board = new StageBoard();
+    this.reused = 0;
   }
 
   hasWork(): boolean {

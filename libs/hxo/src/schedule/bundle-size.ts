@@ -1,6 +1,6 @@
 /** What a bundle's work should take, in milliseconds: long enough to hide dispatch, short enough to lose. */
 export const bundle_target_ms = 100;
-/** Throughput no longer grows beyond this, only what a lost lease repeats. */
+/** More would be no faster: throughput no longer grows beyond this, only what a lost lease repeats. */
 export const bundle_shards_max = 256;
 /** A stage that has just shown itself fast grows by this at a time, so that one lucky shard misleads little. */
 const growth = 4;
@@ -30,10 +30,5 @@ export class BundleSizer {
    */
   next(waiting: number, slots: number): number {
     return Math.max(1, Math.min(this.size, Math.ceil(waiting / Math.max(1, slots))));
-  }
-
-  /** Mean duration of a shard in milliseconds, or null before the first. */
-  mean(): number | null {
-    return this.mean_ms;
   }
 }

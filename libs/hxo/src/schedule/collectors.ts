@@ -3,9 +3,18 @@ import { lease_losses_max } from '../execute/accept-outcomes.js';
 import type { StageOutput } from '../execute/contract.js';
 import type { Outcome } from '../execute/transport.js';
 import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
+import type { StageSpec } from '../plan/plan-spec.js';
 import { backOff } from './back-off.js';
 import type { CollectWork } from './leases.js';
 import type { RetryQueue } from './retry-queue.js';
+
+/** A collector reads all results of its stage: it gets the limit of a shard, and at least so long. */
+export const collect_timeout_min_ms = 600_000;
+
+/** Limit of a stage's collector in milliseconds; 0, no limit, when its shards have none. */
+export function collectTimeout({ shard_timeout_ms }: Pick<StageSpec, 'shard_timeout_ms'>): number {
+  return shard_timeout_ms === 0 ? 0 : Math.max(shard_timeout_ms, collect_timeout_min_ms);
+}
 
 /** A collector that waits for a lease. */
 export interface WaitingCollector {
@@ -76,7 +85,8 @@ export class Collectors {
     this.retries.after(delay_ms, () => this.wait({ stage, work: { ...work, failures } }));
   }
 
-  private wait(collector: WaitingCollector): void {
+  /** Waits for a lease, unless nobody waits for the collector any more. */
+  wait(collector: WaitingCollector): void {
     if (!this.callers.has(collector.stage)) return;
     this.waiting.push(collector);
     this.ready();

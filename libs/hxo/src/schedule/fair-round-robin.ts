@@ -41,8 +41,4 @@ export class FairRoundRobin<C extends Candidate> {
     }
     return null;
   }
-
-  *[Symbol.iterator](): Iterator<C> {
-    for (const turn of this.turns) yield* turn.stages;
-  }
 }

@@ -27,6 +27,8 @@ export interface Lease {
   readonly work: ShardWork | CollectWork;
   /** Shards that it executes at once, of HXO_MAX_CONCURRENCY. */
   readonly concurrency: number;
+  /** Is it committed? Its term begins then: before that nobody has it who could be late or lose it. */
+  granted: boolean;
   /** Monotonic milliseconds. */
   deadline_ms: number;
   /** Has a worker said that it works on it? */
@@ -46,11 +48,17 @@ export class Leases {
   constructor(private readonly monotonic_ms: () => number) {}
 
   open(lease: Pick<Lease, 'stage' | 'bundle' | 'attempt' | 'work' | 'concurrency'>): Lease {
-    const deadline_ms = this.monotonic_ms() + lease_ms;
-    const opened = { ...lease, deadline_ms, begun: false, missing: false, turn: Promise.resolve() };
+    const fresh = { granted: false, deadline_ms: Infinity, begun: false, missing: false };
+    const opened = { ...lease, ...fresh, turn: Promise.resolve() };
     this.open_leases.set(keyOf(refOf(opened)), opened);
     this.tally(opened, 1);
     return opened;
+  }
+
+  /** The lease is committed. */
+  grant(lease: Lease): void {
+    lease.granted = true;
+    this.renew(lease);
   }
 
   end(lease: Lease): void {

@@ -256,6 +256,39 @@ describe('StageBoard', () => {
     expect(board.phaseOf(1)).toBe('claimed');
   });
 
+  it('takes up leases that are alive after a restart, and those alone', () => {
+    const board = boardOf([4]);
+    for (const ordinal of [0, 1, 2]) board.restore(ordinal, { attempt: 2, losses: 1 });
+    board.restore(2, { attempt: 3 });
+    board.restoreResult(0, 'done');
+    board.restored();
+    const taken = [0, 1, 2, 3].map((ordinal) => board.reclaim(ordinal, 2));
+    // Decided, alive, leased again since, never leased.
+    expect(taken).toEqual([false, true, false, false]);
+    expect(board.counts()).toMatchObject({ done: 1, claimed: 1, pending: 2 });
+    expect([board.attemptOf(1), board.lossesOf(1)]).toEqual([2, 1]);
+    expect(board.reclaim(1, 2)).toBe(false);
+    expect([board.claim(9), board.claim(9), board.claim(9)]).toEqual([
+      { ordinals: [2], attempt: 4 },
+      { ordinals: [3], attempt: 1 },
+      null,
+    ]);
+    board.begin([1], 2);
+    board.done(1);
+    expect(board.phaseOf(1)).toBe('done');
+  });
+
+  it('lets a shard wait for its back-off at the charge that is due', () => {
+    const board = boardOf([1]);
+    for (const charge of ['failure', 'loss', null] as const) {
+      board.claim(1);
+      board.retryLater(0, charge);
+      expect(board.claim(1)).toBeNull();
+      board.retry(0);
+    }
+    expect([board.failuresOf(0), board.lossesOf(0), board.attemptOf(0)]).toEqual([1, 1, 3]);
+  });
+
   it('grows as segments come', () => {
     const board = new StageBoard();
     for (let i = 0; i < 20; i++) board.add(256, 0);

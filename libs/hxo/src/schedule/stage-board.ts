@@ -43,7 +43,7 @@ export class StageBoard {
   private wave = 0;
   /** Everything below it in the current wave has been leased once, or needs no lease. */
   private cursor = 0;
-  /** Shards that came back, lowest first within each attempt. */
+  /** Shards that came back, by their latest attempt, in the order of their return. */
   private readonly returned = new Map<number, number[]>();
   private readonly failure_count = new Map<number, number>();
   private readonly loss_count = new Map<number, number>();
@@ -187,10 +187,14 @@ export class StageBoard {
     this.move(ordinal, 'failed');
   }
 
-  /** Counts an executor error; the shard waits for its back-off until {@link retry}. */
-  retryLater(ordinal: number): void {
+  /**
+   * The shard waits for its back-off until {@link retry}.
+   * @param charge what it counts as: an executor error, a lost lease, or nothing that is the shard's doing
+   */
+  retryLater(ordinal: number, charge: 'failure' | 'loss' | null = 'failure'): void {
     this.move(ordinal, 'retrying');
-    this.failure_count.set(ordinal, this.failuresOf(ordinal) + 1);
+    if (charge === 'failure') this.failure_count.set(ordinal, this.failuresOf(ordinal) + 1);
+    if (charge === 'loss') this.loss_count.set(ordinal, this.lossesOf(ordinal) + 1);
   }
 
   /** The back-off is over. */

@@ -55,7 +55,7 @@ export interface PlanPredicate {
   readonly phase: 'succeeded' | 'failed';
   /** A leaf for every shard, then one for every stage's output, whatever came of it. */
   readonly tree: TreeHead;
-  /** One leaf per stored row of shards and results, over every column. */
+  /** One leaf per stored row of the plan, its stages, segments and results, over every column. */
   readonly records: TreeHead;
   readonly counts: CertifiedCounts;
   readonly stages: readonly CertifiedStage[];

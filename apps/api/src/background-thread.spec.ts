@@ -1,0 +1,61 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import type { PartitionSummary, StageSpec } from '#hxo';
+import { sha256 } from '#truth';
+import { ThreadBackground } from '#adapters/background';
+import { SqliteCheckpointStore } from '#adapters/typeorm';
+
+/** A thread cannot run TypeScript: it is what was compiled. */
+const script = resolve('dist/apps/api/src/background-thread.js');
+const dir = mkdtempSync(join(tmpdir(), 'hxo-background-thread-'));
+let background: ThreadBackground;
+
+beforeAll(async () => {
+  if (!existsSync(script)) throw new Error('Run `npm run build` first: this spec starts threads from dist/.');
+  for (const folder of ['large', 'small']) mkdirSync(join(dir, 'workspace', folder), { recursive: true });
+  writeFileSync(join(dir, 'workspace', 'large', 'file'), '');
+  // Sparse: takes no space, and minutes to hash.
+  truncateSync(join(dir, 'workspace', 'large', 'file'), 200_000_000_000);
+  writeFileSync(join(dir, 'workspace', 'small', 'file'), 'x');
+  const db_path = join(dir, 'hxo.db');
+  const store = await SqliteCheckpointStore.open(db_path, () => {});
+  await store.close();
+  background = new ThreadBackground(pathToFileURL(script), {
+    db_path,
+    artifacts_dir: join(dir, 'artifacts'),
+    workspace: { root: join(dir, 'workspace'), forbidden: [] },
+  });
+});
+afterAll(async () => {
+  await background.close();
+  rmSync(dir, { recursive: true });
+});
+
+const partition = (root: string, signal: AbortSignal): Promise<PartitionSummary> => {
+  const stage = { kind: 'k', executor: 'e', partitioner: 'by_filesize', config: { root } };
+  return background.partition(stage as unknown as StageSpec, '1', async () => {}, signal);
+};
+
+it('partitions a small folder, and answers, beside a plan that hashes a huge file; an abort ends that one', async () => {
+  const abort = new AbortController();
+  const nobody = new AbortController().signal;
+  const hashing = partition('large', abort.signal);
+  await sleep(300);
+  const began = performance.now();
+  expect(await partition('small', nobody)).toEqual({ matched: 1, taken: 1, truncated: 0 });
+  expect(await background.verifyArtifacts([sha256('none')])).toEqual({
+    missing: [sha256('none')],
+    corrupt: [],
+  });
+  expect(performance.now() - began).toBeLessThan(5_000);
+  const over = new Error('aborted');
+  abort.abort(over);
+  await expect(hashing).rejects.toBe(over);
+  const cpu = process.cpuUsage();
+  await sleep(1_000);
+  // The thread is idle again: nobody hashes for a plan that has ended.
+  expect(process.cpuUsage(cpu).user).toBeLessThan(700_000);
+});

@@ -1,0 +1,93 @@
+import { Worker } from 'node:worker_threads';
+import { BackgroundError } from '#hxo';
+import type { Answer, Call, Taken } from './protocol.js';
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly take: (part: unknown) => Promise<void>;
+}
+
+/** How a call is followed: who takes its parts, and what ends it. */
+export interface Following {
+  readonly take?: Waiting['take'];
+  readonly signal?: AbortSignal;
+}
+
+/** A thread that serves calls, started at the first one, and again after it died. */
+export class CallingThread {
+  private thread: Worker | null = null;
+  private closed = false;
+  private last_id = 0;
+  private readonly waiting = new Map<number, Waiting>();
+
+  constructor(
+    private readonly script: URL,
+    private readonly data: unknown,
+  ) {}
+
+  /** Rejects with what the thread or `take` threw, or at once with the signal's reason. */
+  async call<T>(method: string, argument: unknown, { take, signal }: Following = {}): Promise<T> {
+    if (this.closed) throw new BackgroundError('Closed', 'HXO is stopping.');
+    signal?.throwIfAborted();
+    const id = ++this.last_id;
+    const stop = (): void => this.giveUp(id, signal!.reason);
+    signal?.addEventListener('abort', stop);
+    try {
+      return (await new Promise<unknown>((resolve, reject) => {
+        this.waiting.set(id, { resolve, reject, take: take ?? (async () => {}) });
+        this.start().postMessage({ id, method, argument } satisfies Call);
+      })) as T;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  /** Ends the thread; calls under way are rejected. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.thread?.terminate();
+  }
+
+  private start(): Worker {
+    if (this.thread !== null) return this.thread;
+    const thread = new Worker(this.script, { workerData: this.data });
+    this.thread = thread;
+    thread.on('message', (answer: Answer) => this.hear(thread, answer));
+    thread.on('error', (error: Error) => this.bury(thread, error.message));
+    thread.on('exit', () => this.bury(thread, 'The background thread has ended.'));
+    return thread;
+  }
+
+  private hear(thread: Worker, answer: Answer): void {
+    const { id } = answer;
+    const waiting = this.waiting.get(id);
+    if (waiting === undefined) return;
+    if ('part' in answer) {
+      waiting.take(answer.part).then(
+        () => thread.postMessage({ id, ok: true } satisfies Taken),
+        (error: unknown) => this.giveUp(id, error),
+      );
+      return;
+    }
+    this.waiting.delete(id);
+    if ('result' in answer) waiting.resolve(answer.result);
+    else waiting.reject(new BackgroundError(answer.error.name, answer.error.message, answer.error.code));
+  }
+
+  /** The caller's own error is what it gets; the thread only learns that it may stop. */
+  private giveUp(id: number, reason: unknown): void {
+    const waiting = this.waiting.get(id);
+    if (waiting === undefined) return;
+    this.waiting.delete(id);
+    waiting.reject(reason);
+    this.thread?.postMessage({ id, ok: false } satisfies Taken);
+  }
+
+  private bury(thread: Worker, message: string): void {
+    if (this.thread !== thread) return;
+    this.thread = null;
+    for (const { reject } of this.waiting.values()) reject(new BackgroundError('ThreadDied', message));
+    this.waiting.clear();
+  }
+}
