@@ -181,12 +181,20 @@ describe('submit', () => {
   });
 
   it('refuses what cannot be parsed without asking the server', async () => {
-    for (const path of [file('bad.json', '{"name": '), file('bad.yml', 'a: [1')]) {
+    for (const path of [file('bad.json', '{"name": '), file('bad.yml', 'a: [1'), file('empty.yaml', '')]) {
       const { code, stderr } = await hxo(['submit', path]);
       expect(code).toBe(2);
       expect(stderr).toContain(path);
     }
     expect(server.seen).toEqual([]);
+  });
+
+  it('says what YAML made of a field that the server refuses', async () => {
+    const { code, stderr } = await hxo(['submit', '-'], { input: 'name: x\nstages: [{ kind: 2024 }]\n' });
+    expect(code).toBe(4);
+    expect(stderr).toContain(
+      'stages[0].kind: must be one of deploy.pack. YAML reads 2024 as the number 2024: for text, put it in quotes: "2024"',
+    );
   });
 
   it('prints one JSON value under --json', async () => {
@@ -323,6 +331,14 @@ describe('reading', () => {
     expect((await hxo(['events', '--after', '2'])).stdout).toMatch(/^3 {2}.*hxo\.shard\.done/);
   });
 
+  it('events of a plan that is not there say so', async () => {
+    server.events = [];
+    const { code, stderr } = await hxo(['events', '--plan', 'nope']);
+    expect(code).toBe(4);
+    expect(stderr).toContain('PLAN_NOT_FOUND');
+    expect((await hxo(['events', '--plan', plan_id])).code).toBe(0);
+  });
+
   it('events --follow goes on as events happen, through a restart', async () => {
     const { stdout } = await hxo(['events', '--follow', '--json'], {
       during: async (child, output) => {
@@ -368,6 +384,36 @@ describe('proofs', () => {
       }
     }
     await server.stop();
+    const verified = ['verify', file('report.json', report), '--key', pem];
+    expect((await hxo(verified)).stdout).toMatch(
+      /\nsigned {6}.*merkle_root,.*stages\[\]\.done_shards,.*\nNOT signed {2}.*eta_seconds,.*outputs\[\]\.value/,
+    );
+    const { fields } = JSON.parse((await hxo([...verified, '--json'])).stdout) as {
+      fields: { signed: string[]; unsigned: string[] };
+    };
+    expect(fields.signed).toEqual(
+      expect.arrayContaining(['phase', 'merkle_root', 'reuse.reused', 'outputs[].artifacts[].digest']),
+    );
+    expect(fields.unsigned).toEqual([
+      'submitted_at',
+      'eta_seconds',
+      'waiting_for',
+      'error',
+      'stages[].scheduler',
+      'stages[].phase',
+      'stages[].total_final',
+      'stages[].slo_ms',
+      'stages[].dependencies',
+      'stages[].started_at',
+      'stages[].finished_at',
+      'slo',
+      'reuse.executed',
+      'reuse.misses',
+      'reuse.stages',
+      'failures',
+      'outputs[].value',
+      'notes',
+    ]);
     const piped = await hxo(['verify', '-', '--key', pem, '--json'], { input: JSON.stringify(receipt) });
     expect(JSON.parse(piped.stdout)).toMatchObject({ ok: true, kind: 'receipt', plan_id, root });
   });
@@ -393,6 +439,7 @@ describe('proofs', () => {
     const damaged = await hxo(['unpack', plan_id, 'pack', join(folder, 'out')]);
     expect(damaged.code).toBe(1);
     expect(damaged.stderr).toContain('UNPACK_FAILED');
+    expect(damaged.stderr).not.toContain('restored in part');
   });
 });
 

@@ -170,7 +170,7 @@ describe('README.md', () => {
       ([, name]) => name!,
     );
     expect(Object.keys(package_json.scripts)).toEqual(expect.arrayContaining(named));
-    expect(package_json.scripts.start).toBe('node dist/apps/api/src/main.js');
+    expect(package_json.scripts.start).toBe('exec node dist/apps/api/src/main.js');
     expect(existsSync('.ci/run')).toBe(true);
   });
 

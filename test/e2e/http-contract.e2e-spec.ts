@@ -128,6 +128,7 @@ describe('the contract', () => {
     expect(await topics({ Authorization: 'Captain' })).toEqual(['hxo.plan', 'hxo.audit']);
     expect((await get('/api/genesis/events?topic=hxo.audit', {})).status).toBe(401);
     expect((await get('/api/genesis/events?topic=hxo.audit')).status).toBe(200);
+    expect((await get('/api/genesis/events?topic=hxo.*', {})).status).toBe(200);
   });
 
   it('tells probes how it is, without credentials', async () => {

@@ -26,6 +26,7 @@ export async function startServer(change: Partial<HttpOptions> = {}): Promise<Ru
     host: '127.0.0.1',
     tokens: {},
     allow_captain_view: true,
+    enabled: true,
     body_limit_bytes: 1024 * 1024,
     ...change,
   };

@@ -217,7 +217,11 @@ describe('The pool of threads and processes', () => {
     ['thread', 'exit', /^0 done, lost: thread-1: thread exited with code 3 while it ran shard 1$/],
     ['process', 'exit', /^0 done, lost: process-1: process exited with code 3 while it ran shard 1$/],
     ['thread', 'crash', /thrown outside of any promise while it ran shard 1$/],
-    ['process', 'crash', /^0 done, lost: process-1: process exited with code \d+ while it ran shard 1$/],
+    [
+      'process',
+      'crash',
+      /^0 done, lost: process-1: process exited with code 1: Error: thrown outside of any promise while it ran shard 1$/,
+    ],
     ['thread', 'memory', /memory.* while it ran shard 1$/],
   ])('loses only the bundle whose %s dies by "%s", and names the shard', async (isolation, what, story) => {
     await begin({ max_old_space_mb: 64 });

@@ -44,7 +44,7 @@ describe('verify --store', () => {
     const stopped = await system.verifyStore();
     expect(stopped).toMatchObject({ code: 0, stderr: '' });
     expect(stopped.stdout).toMatch(
-      new RegExp(`^Verified: 1 certified plans, ${rows} rows and \\d+ artifacts`),
+      new RegExp(`^Verified: 1 certified plan, ${rows} rows and \\d+ artifacts`),
     );
     sound = join(system.folder, 'sound');
     cpSync(system.home, sound, { recursive: true });

@@ -7,6 +7,8 @@ export interface HttpOptions {
   readonly host: string;
   readonly tokens: { readonly admiral?: string; readonly captain?: string };
   readonly allow_captain_view: boolean;
+  /** HXO_ENABLED. */
+  readonly enabled: boolean;
   /** Largest body taken, in bytes. */
   readonly body_limit_bytes: number;
 }

@@ -1,27 +1,27 @@
 /** The API process: settings, then the store, then the engine, then HTTP; and the same backwards at the end. */
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { buildCatalogue, Engine, partitioners } from '#hxo';
+import { buildCatalogue, Engine, Hxo, partitioners } from '#hxo';
 import { findExecutorModules, loadExecutors } from '#executors';
-import { hxoFiles, loadSettings, processEnvironment, type Settings } from '#settings';
+import { GenesisBus } from '#genesis';
+import { hxoFiles, processEnvironment, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
 import { createArtifactStore, workspaceFingerprint } from '#adapters/files';
 import { BullTransport } from '#adapters/bullmq';
 import { createThreadTransport } from '#adapters/threads';
-import { createLog, type Log } from '#adapters/pino';
+import type { Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
+import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background-thread.js';
 import { configureHttp } from './http-server.js';
+import { PlanLog } from './plan-log.js';
 
-/** Exit codes: 1 refused to start, 70 the store can no longer be trusted to keep what it acknowledges. */
-const exit_refused = 1;
+/** Exit code: the store can no longer be trusted to keep what it acknowledges. */
 const exit_store_failed = 70;
 
 async function main(settings: Settings, log: Log): Promise<void> {
-  for (const warning of settings.warnings) log.warn(warning);
   const extra_executors = await findExecutorModules(settings.executors, process.cwd());
   const executors = await loadExecutors(extra_executors);
   const catalogue = buildCatalogue([...partitioners.values()], executors);
@@ -67,49 +67,27 @@ async function main(settings: Settings, log: Log): Promise<void> {
   });
   configureHttp(app, settings);
   const engine = app.get(Engine);
+  const plan_log = new PlanLog(app.get(Hxo), log);
+  await plan_log.listen(app.get(GenesisBus, { strict: false }));
   await engine.start(settings.enabled);
-  await app.listen(settings.port, settings.host);
-  const url = urlOf(settings.host, (app.getHttpServer().address() as AddressInfo).port);
+  await app.init();
+  const server: Server = app.getHttpServer();
+  const url = await listen(server, { variable: 'HXO_PORT', port: settings.port, host: settings.host });
   log.info(`HXO is listening on ${url}`, { url, home: settings.home, workspace: settings.workspace });
 
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
+  stopOnSignal(async (signal) => {
     log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
     const begun = performance.now();
     await engine.drain(settings.drain_ms);
     // A caller that reads slowly, or not at all, has the rest of the grace to take its answer.
-    const server: Server = app.getHttpServer();
     const rest_ms = Math.max(0, settings.drain_ms - (performance.now() - begun));
     setTimeout(() => server.closeAllConnections(), rest_ms).unref();
+    plan_log.close();
     await app.close();
     await background.close();
     await store.close();
     log.info('HXO has stopped. Unfinished plans go on at the next start.');
-    process.exit(0);
-  };
-  process.on('SIGTERM', () => void stop('SIGTERM'));
-  process.on('SIGINT', () => void stop('SIGINT'));
+  });
 }
 
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function refuse(error: unknown, log?: Log): never {
-  const message = error instanceof Error ? error.message : String(error);
-  if (log === undefined) process.stderr.write(`${message}\n`);
-  else log.error(`HXO refuses to start. ${message}`, error);
-  process.exit(exit_refused);
-}
-
-let settings: Settings;
-let log: Log;
-try {
-  settings = loadSettings();
-  log = createLog(settings);
-} catch (error) {
-  refuse(error);
-}
-await main(settings, log).catch((error: unknown) => refuse(error, log));
+await start('server', main);

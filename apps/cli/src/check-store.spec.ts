@@ -29,6 +29,9 @@ it('puts findings and the conclusion in words', () => {
   expect(storeVerdictText({ ok: true, ...counts, findings: [] })).toBe(
     'Verified: 2 certified plans, 30 rows and 4 artifacts are as they were signed.',
   );
+  expect(storeVerdictText({ ok: true, plans: 1, rows: 1, artifacts: 1, findings: [] })).toMatch(
+    '1 certified plan, 1 row and 1 artifact are',
+  );
   const findings = [{ plan_id: 'p', what: 'result 7 of stage pack', detail: 'Altered.' }];
   expect(storeVerdictText({ ok: false, ...counts, findings })).toBe(
     'FAILED  plan p, result 7 of stage pack: Altered.\nNOT verified: do not trust this store.',

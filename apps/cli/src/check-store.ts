@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { verifyStore, type StoreVerdict } from '#hxo';
+import { counted, verifyStore, type StoreVerdict } from '#hxo';
 import { createArtifactStore } from '#adapters/files';
 import { openPlanReader } from '#adapters/typeorm';
 
@@ -39,7 +39,7 @@ export function storeVerdictText({ ok, plans, rows, artifacts, findings }: Store
     plan_id === null ? `FAILED  ${what}: ${detail}` : `FAILED  plan ${plan_id}, ${what}: ${detail}`,
   );
   const conclusion = ok
-    ? `Verified: ${plans} certified plans, ${rows} rows and ${artifacts} artifacts are as they were signed.`
+    ? `Verified: ${counted(plans, 'certified plan')}, ${counted(rows, 'row')} and ${counted(artifacts, 'artifact')} are as they were signed.`
     : 'NOT verified: do not trust this store.';
   return [...found, conclusion].join('\n');
 }

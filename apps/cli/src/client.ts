@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventView, PlanListItem, Page, ReportView, ShardView, StatusView, SubmittedView } from '#hxo';
 import { CommandError, exit_codes, ServerUnreachable, UsageError } from './exit-codes.js';
 
@@ -7,6 +7,8 @@ export interface ClientOptions {
   readonly url: string;
   /** Value of the Authorization header; left out, none is sent. */
   readonly authorization?: string;
+  /** Told in one sentence when the server asks to be left alone for a while, which the client then does. */
+  readonly note?: (sentence: string) => void;
 }
 
 /** Query parameters; undefined ones are left out. */
@@ -22,17 +24,22 @@ export interface Readiness {
 /** Longest wait for an answer other than an artifact. */
 const answer_timeout_ms = 30_000;
 
+/** Most time that one request waits because the server has had too many. */
+const too_many_wait_max_ms = 120_000;
+
 /**
- * HXO's HTTP API as methods. Every method throws {@link ServerUnreachable} when no answer came, and
+ * HXO's HTTP API as methods. A server that has had too many requests is asked again when it says so. Every method throws {@link ServerUnreachable} when no answer came, and
  * {@link CommandError} with the server's `code` and `detail` when it refused or failed.
  */
 export class HxoClient {
   readonly url: string;
   private readonly authorization: string | undefined;
+  private readonly note: (sentence: string) => void;
 
   constructor(options: ClientOptions) {
     this.url = options.url;
     this.authorization = options.authorization;
+    this.note = options.note ?? (() => undefined);
   }
 
   /** `plan` is JSON text, sent as it is. */
@@ -79,11 +86,14 @@ export class HxoClient {
     return this.json('GET', withQuery('/api/genesis/events', query));
   }
 
-  /** The bytes of an artifact, as they arrive. */
-  async artifact(digest: string): Promise<Readable> {
+  /**
+   * The bytes of an artifact, as they arrive. Take them without long pauses: a server takes a connection back that stands
+   * still at the end of an answer. Reading throws {@link ServerUnreachable} when the answer breaks off.
+   */
+  async artifact(digest: string): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.request('GET', path`/api/hxo/artifacts/${digest}`);
     if (!response.ok) throw await this.refusal(response);
-    return response.body === null ? Readable.from([]) : Readable.fromWeb(response.body);
+    return this.bytes(response);
   }
 
   async readiness(): Promise<Readiness> {
@@ -107,11 +117,22 @@ export class HxoClient {
     }
   }
 
-  private async request(
-    method: string,
-    pathAndQuery: string,
-    init: { body?: string; headers?: Record<string, string>; timeout_ms?: number } = {},
-  ): Promise<Response> {
+  /** Sends a request, again after the time that a 429 asks for, which refuses before anything is done. */
+  private async request(method: string, pathAndQuery: string, init: RequestOptions = {}): Promise<Response> {
+    for (let waited_ms = 0; ;) {
+      const response = await this.send(method, pathAndQuery, init);
+      const wait_ms = response.status === 429 ? retryAfter_ms(response) : null;
+      if (wait_ms === null || waited_ms + wait_ms > too_many_wait_max_ms) return response;
+      await response.body?.cancel();
+      this.note(
+        `The server has had too many requests from here. Trying again in ${Math.ceil(wait_ms / 1000)} s.`,
+      );
+      await sleep(wait_ms);
+      waited_ms += wait_ms;
+    }
+  }
+
+  private async send(method: string, pathAndQuery: string, init: RequestOptions): Promise<Response> {
     try {
       return await fetch(this.url + pathAndQuery, {
         method,
@@ -124,6 +145,14 @@ export class HxoClient {
           ...init.headers,
         },
       });
+    } catch (error) {
+      throw new ServerUnreachable(this.url, reasonOf(error));
+    }
+  }
+
+  private async *bytes(response: Response): AsyncGenerator<Uint8Array> {
+    try {
+      if (response.body !== null) yield* response.body;
     } catch (error) {
       throw new ServerUnreachable(this.url, reasonOf(error));
     }
@@ -168,6 +197,19 @@ export async function collectPages<Item>(
     cursor = next.next_cursor;
   } while (cursor !== null && items.length < limit);
   return { items, next_cursor: cursor };
+}
+
+interface RequestOptions {
+  readonly body?: string;
+  readonly headers?: Record<string, string>;
+  readonly timeout_ms?: number;
+}
+
+/** What Retry-After asks for (RFC 9110, 10.2.3: whole seconds, or a date), but at least a second. */
+function retryAfter_ms(response: Response): number {
+  const value = response.headers.get('retry-after') ?? '';
+  const asked_ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Math.max(1000, Number.isNaN(asked_ms) ? 0 : asked_ms);
 }
 
 interface ProblemDocument {

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readPublicKey, verifyDocument } from '#truth';
-import type { ReportView } from '#hxo';
+import { counted, type ReportView } from '#hxo';
 import { HxoClient } from './client.js';
 import { compareTrees } from './compare-trees.js';
 import { exit_codes } from './exit-codes.js';
@@ -64,6 +64,7 @@ async function runDemo(): Promise<void> {
   say(`listening on ${url}`);
 
   step(`Pack ${project_root}`);
+  say('(all but what .gitignore names, .git, and .env* files, which may hold secrets and are never packed)');
   const first = await runPlan(client);
   say(reportText(first));
 
@@ -75,9 +76,9 @@ async function runDemo(): Promise<void> {
 
   step('Submit the same plan again: nothing has changed, so nothing is executed');
   const second = await runPlan(client);
-  ensure(second.reuse.executed === 0, `${second.reuse.executed} shards were executed again.`);
+  ensure(second.reuse.executed === 0, `Executed again: ${counted(second.reuse.executed, 'shard')}.`);
   ensure(second.merkle_root === first.merkle_root, `The root changed to ${second.merkle_root}.`);
-  say(`${second.reuse.reused} shards reused, 0 executed, the same root`);
+  say(`${counted(second.reuse.reused, 'shard')} reused, 0 executed, the same root`);
 
   step('Stop the server');
   await server?.stop();
@@ -144,7 +145,7 @@ function verifyCertificate(report: ReportView): void {
 
 async function unpackAndCompare(client: HxoClient, report: ReportView): Promise<void> {
   const restored = join(folder, 'restored');
-  const { files, bytes } = await unpackStage(client, report.plan_id, 'pack', restored);
+  const { files, bytes } = await unpackStage(client, report.plan_id, 'pack', restored, say);
   const differences = await compareTrees(project_root, restored, {
     patterns: ['.git', '.env*'],
     gitignore: join(project_root, '.gitignore'),
@@ -154,7 +155,9 @@ async function unpackAndCompare(client: HxoClient, report: ReportView): Promise<
     `The unpacked tree differs from the source. Packs hold regular files only: empty folders and links show up here, ` +
       `and so does whatever changed meanwhile.\n${differences}`,
   );
-  say(`${files} files, ${bytes} bytes: the unpacked tree equals the source (diff -r is empty)`);
+  say(
+    `${counted(files, 'file')}, ${counted(bytes, 'byte')}: the unpacked tree equals the source (diff -r is empty)`,
+  );
 }
 
 function tellFailure(error: unknown): void {

@@ -13,6 +13,7 @@ interface Check {
 }
 
 const node_minimum = [20, 19] as const;
+const probe_max_ms = 5_000;
 const disk_failed_below_bytes = 100 * 1024 ** 2;
 const disk_warning_below_bytes = 1024 ** 3;
 
@@ -132,13 +133,22 @@ async function serverCheck(command: Command): Promise<Check> {
   try {
     const { client } = openSession(command);
     const { ready, detail } = await client.readiness();
-    return ready
+    if (!ready) return { name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` };
+    const disabled = await disabledBecause(client.url);
+    return disabled === null
       ? { name: 'server', result: 'ok', detail: `${client.url} is ready` }
-      : { name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` };
+      : { name: 'server', result: 'warning', detail: `${client.url} is disabled: ${disabled}` };
   } catch (error) {
     if (!(error instanceof CommandError || error instanceof SettingsError)) throw error;
     return { name: 'server', result: 'failed', detail: error.message };
   }
+}
+
+/** What a server that answers, but takes no work because it was told so, says of that; null for one that takes work. */
+async function disabledBecause(url: string): Promise<string | null> {
+  const probe = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(probe_max_ms) });
+  const body = (await probe.json()) as { readonly status?: string; readonly detail?: string };
+  return body.status === 'disabled' ? (body.detail ?? '') : null;
 }
 
 /** The folder itself, or the nearest one above it that is there. */

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { EventView } from '#hxo';
 import { parseCount } from './arguments.js';
-import { openSession, printable } from './session.js';
+import { note, openSession, printable } from './session.js';
 import { patiently } from './watch.js';
 
 const follow_interval_ms = 500;
@@ -31,7 +31,6 @@ export function addEventCommand(program: Command): void {
 
 async function listEvents(options: EventOptions, command: Command): Promise<void> {
   const session = openSession(command);
-  const note = (sentence: string): void => void process.stderr.write(`${printable(sentence)}\n`);
   let after = options.after;
   let left = options.limit ?? Infinity;
   let first = true;
@@ -39,6 +38,9 @@ async function listEvents(options: EventOptions, command: Command): Promise<void
     const query = { topic: options.topic, plan_id: options.plan, after, limit: Math.min(left, page_limit) };
     const ask = () => session.client.events(query);
     const page = options.follow && !first ? await patiently(ask, { note }) : await ask();
+    // No plan is without events, but one that is not there: its status says so.
+    if (first && page.items.length === 0 && options.plan !== undefined)
+      await session.client.status(options.plan);
     first = false;
     for (const event of page.items) {
       process.stdout.write((session.json ? JSON.stringify(event) : printable(eventLine(event))) + '\n');

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { parse as parseYaml } from 'yaml';
-import { nameOf, parseCount, readSource } from './arguments.js';
+import { parseCount } from './arguments.js';
 import { collectPages } from './client.js';
-import { CommandError, exit_codes, UsageError } from './exit-codes.js';
+import { CommandError, exit_codes } from './exit-codes.js';
+import { readPlanFile } from './plan-file.js';
 import { JsonDisplay, progressDisplay } from './progress.js';
 import { outcomeText, plansText, reportText, shardsText, statusText } from './report-text.js';
-import { answer, openSession, printable, type Session } from './session.js';
+import { answer, note, openSession, printable, type Session } from './session.js';
 import { watchPlan } from './watch.js';
 
 /** Commands that submit, follow, list and stop plans. */
@@ -75,7 +75,10 @@ async function submit(
   command: Command,
 ): Promise<void> {
   const session = openSession(command);
-  const submitted = await session.client.createAndSubmit(await readPlan(file), options.idempotencyKey);
+  const plan = await readPlanFile(file);
+  const submitted = await session.client.createAndSubmit(plan.json, options.idempotencyKey).catch((error) => {
+    throw plan.explain(error);
+  });
   answer(session, submitted, () =>
     options.watch
       ? `Plan ${submitted.plan_id} (${submitted.name}) submitted.`
@@ -91,7 +94,7 @@ async function watch(session: Session, planId: string): Promise<void> {
   try {
     const status = await watchPlan(session.client, planId, {
       display: session.json ? new JsonDisplay(process.stdout) : progressDisplay(process.stdout),
-      note: (sentence) => process.stderr.write(`${printable(sentence)}\n`),
+      note,
       signal: interrupted.signal,
     });
     if (!session.json) process.stdout.write(`${printable(outcomeText(status))}\n`);
@@ -134,21 +137,4 @@ async function listShards(
 
 function moreText(nextCursor: string | null): string {
   return nextCursor === null ? '' : '\nThere are more: raise --limit.';
-}
-
-/**
- * A plan file as JSON text. JSON goes to the server as it was written, so that the server judges what the author wrote;
- * YAML is converted.
- */
-async function readPlan(file: string): Promise<string> {
-  const source = await readSource(file);
-  const isYaml = /\.ya?ml$/i.test(file) || (file === '-' && !/^\s*[[{]/.test(source));
-  try {
-    if (isYaml) return JSON.stringify(parseYaml(source) ?? null);
-    JSON.parse(source);
-    return source;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${nameOf(file)} is not valid ${isYaml ? 'YAML' : 'JSON'}: ${why}`);
-  }
 }

@@ -84,6 +84,12 @@ describe('elsewhere', () => {
     ]);
   });
 
+  it('counts one shard as one', () => {
+    const { stream, text } = screen(false);
+    progressDisplay(stream).show(status({ total_shards: 1 }));
+    expect(text()).toMatch(/^0\/1 shard \|/);
+  });
+
   it('says what a plan waits for, and repeats nothing', () => {
     const { stream, text } = screen(false);
     let clock_ms = 0;

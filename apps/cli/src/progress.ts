@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress';
-import type { StatusView } from '#hxo';
+import { counted, type StatusView } from '#hxo';
 
 /** Shows how a plan advances. */
 export interface ProgressDisplay {
@@ -40,13 +40,13 @@ class RateMeter {
 
 /** Shards, rate, ETA and phase in words, the same for bar and lines. */
 function describe(status: StatusView, rate: number | null): string {
-  const total = status.total_final ? String(status.total_shards) : `${status.total_shards}+`;
+  const total = status.total_final ? counted(status.total_shards, 'shard') : `${status.total_shards}+ shards`;
   const failed = status.failed_shards > 0 ? `, ${status.failed_shards} failed` : '';
   const reused = status.reused_shards > 0 ? `, ${status.reused_shards} reused` : '';
   const speed = rate === null ? '' : ` | ${rate < 10 ? rate.toFixed(1) : Math.round(rate)}/s`;
   const eta = status.finished_at === null ? ` | ETA ${formatEta(etaSeconds(status, rate))}` : '';
   const waiting = status.waiting_for === null ? '' : ` | waiting for ${status.waiting_for}`;
-  return `${finishedShards(status)}/${total} shards${reused}${failed}${speed}${eta} | ${status.phase}${waiting}`;
+  return `${finishedShards(status)}/${total}${reused}${failed}${speed}${eta} | ${status.phase}${waiting}`;
 }
 
 /** The server's estimate; where it has none, what the rate seen from here comes to. */

@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import type { Command } from 'commander';
+import { counted } from '#hxo';
 import { readPublicKey, type Verdict, verifyDocument } from '#truth';
 import { parseOrdinal, readSource } from './arguments.js';
 import { exit_codes, UsageError } from './exit-codes.js';
-import { answer, openSession, type GlobalOptions } from './session.js';
+import { answer, note, openSession, type GlobalOptions } from './session.js';
+import { signedFieldsOf, type SignedFields } from './signed-fields.js';
 import { unpackStage } from './unpack-stage.js';
 
 /** Commands that fetch proofs, check them, and restore what was packed. */
@@ -57,11 +59,11 @@ export function addProofCommands(program: Command): void {
     .argument('<dir>', 'a new or empty folder')
     .action(async (planId: string, stage: string, dir: string, _options: object, command: Command) => {
       const session = openSession(command);
-      const restored = await unpackStage(session.client, planId, stage, dir);
+      const restored = await unpackStage(session.client, planId, stage, dir, note);
       answer(
         session,
         restored,
-        () => `${restored.files} files, ${restored.bytes} bytes restored into ${dir}.`,
+        () => `${counted(restored.files, 'file')}, ${counted(restored.bytes, 'byte')} restored into ${dir}.`,
       );
     });
 }
@@ -83,16 +85,23 @@ interface VerifyOptions {
   readonly artifacts?: string;
 }
 
+/** A verdict and, on a genuine report, which of its fields are signed. */
+type DocumentVerdict = Verdict & { readonly fields?: SignedFields };
+
 async function checkDocument(
   file: string | undefined,
   { db, artifacts }: VerifyOptions,
   keys: readonly KeyObject[],
-): Promise<Verdict> {
+): Promise<DocumentVerdict> {
   if (db !== undefined || artifacts !== undefined)
     throw new UsageError('--db and --artifacts go with --store.');
   if (file === undefined)
     throw new UsageError('Give a file to verify, or --store with the home of a server.');
-  return verifyDocument(await readSource(file), keys);
+  const text = await readSource(file);
+  const verdict = verifyDocument(text, keys);
+  return verdict.ok && verdict.kind === 'report'
+    ? { ...verdict, fields: signedFieldsOf(text.replace(/^\ufeff/, ''), keys) }
+    : verdict;
 }
 
 /** Prints what was checked and sets the exit code. */
@@ -106,15 +115,22 @@ function conclude<V extends { readonly ok: boolean }>(
   process.exitCode = verdict.ok ? exit_codes.ok : exit_codes.failed;
 }
 
-function verdictText(verdict: Verdict): string {
+function verdictText(verdict: DocumentVerdict): string {
   const checks = verdict.checks.map(
     (check) => `${check.ok ? 'ok    ' : 'FAILED'}  ${check.name}: ${check.detail}`,
   );
+  const fields =
+    verdict.fields === undefined
+      ? []
+      : [
+          `signed      ${verdict.fields.signed.join(', ')}`,
+          `NOT signed  ${verdict.fields.unsigned.join(', ')} (nothing vouches for these)`,
+        ];
   const about = verdict.plan_id === undefined ? '' : ` of plan ${verdict.plan_id}`;
   const conclusion = verdict.ok
     ? `Verified: this ${verdict.kind}${about} is genuine. Root ${verdict.root ?? 'unknown'}, key ${verdict.key_id ?? 'unknown'}.`
     : 'NOT verified: do not trust this document.';
-  return [...checks, conclusion].join('\n');
+  return [...checks, ...fields, conclusion].join('\n');
 }
 
 function printJson(value: unknown): void {

@@ -1,4 +1,4 @@
-import type { PlanListItem, ReportView, ShardView, StatusView } from '#hxo';
+import { counted, type PlanListItem, type ReportView, type ShardView, type StatusView } from '#hxo';
 
 /** One paragraph on where a plan stands. */
 export function statusText(status: StatusView): string {
@@ -9,7 +9,7 @@ export function statusText(status: StatusView): string {
     status.eta_seconds !== null && status.finished_at === null && `ETA     ${status.eta_seconds} s`,
     timesLine(status),
     status.error && `Error   ${status.error.code}: ${status.error.detail}`,
-    `Root    ${status.merkle_root ?? 'not yet'}${status.truth_certified ? ', certified' : ''}`,
+    `Root    ${status.merkle_root ?? (status.finished_at === null ? 'not yet' : 'none')}${status.truth_certified ? ', certified' : ''}`,
     stageTable(status),
   );
 }
@@ -19,12 +19,12 @@ export function outcomeText(status: StatusView): string {
   const { plan_id, merkle_root } = status;
   if (status.phase === 'succeeded') {
     return (
-      `Plan ${plan_id} succeeded: ${shards(status.done_shards)} done, ${status.reused_shards} of them reused. ` +
+      `Plan ${plan_id} succeeded: ${counted(status.done_shards, 'shard')} done, ${status.reused_shards} of them reused. ` +
       `Root ${merkle_root ?? 'none'}, ${status.truth_certified ? 'certified' : 'not certified'}.`
     );
   }
   return lines(
-    `Plan ${plan_id} ended ${status.phase}: ${shards(status.done_shards)} done, ${status.failed_shards} failed, ` +
+    `Plan ${plan_id} ended ${status.phase}: ${counted(status.done_shards, 'shard')} done, ${status.failed_shards} failed, ` +
       `${status.skipped_shards} skipped.`,
     status.error && `${status.error.code}: ${status.error.detail}`,
     `Look into it: hxo report ${plan_id}; hxo shards ${plan_id} --phase failed`,
@@ -64,7 +64,7 @@ export function plansText(plans: readonly PlanListItem[]): string {
       `${plan.done_shards}/${plan.total_shards}`,
       String(plan.failed_shards),
       plan.truth_certified ? 'yes' : 'no',
-      plan.submitted_at,
+      plan.submitted_at ?? (plan.phase === 'created' ? 'not yet' : 'never'),
     ]),
   ]);
 }
@@ -92,7 +92,9 @@ function shardDetail(shard: ShardView): string {
 }
 
 function countsLine(plan: StatusView): string {
-  const total = plan.total_final ? shards(plan.total_shards) : `${shards(plan.total_shards)} so far`;
+  const total = plan.total_final
+    ? counted(plan.total_shards, 'shard')
+    : `${counted(plan.total_shards, 'shard')} so far`;
   return (
     `Shards  ${total}: ${plan.done_shards} done (${plan.reused_shards} reused), ${plan.failed_shards} failed, ` +
     `${plan.running_shards} running, ${plan.claimed_shards} claimed, ${plan.pending_shards} pending ` +
@@ -100,9 +102,9 @@ function countsLine(plan: StatusView): string {
   );
 }
 
-function timesLine(plan: StatusView): string {
+function timesLine(plan: StatusView): string | null {
   const { submitted_at, started_at, finished_at } = plan;
-  if (started_at === null) return `Times   submitted ${submitted_at}`;
+  if (started_at === null) return submitted_at === null ? null : `Times   submitted ${submitted_at}`;
   if (finished_at === null) return `Times   started ${started_at}`;
   const seconds = (Date.parse(finished_at) - Date.parse(started_at)) / 1000;
   return `Times   ${started_at} to ${finished_at} (${seconds} s)`;
@@ -132,7 +134,7 @@ function sloLine(slo: ReportView['slo'][number]): string {
 function reuseLines(report: ReportView): string[] {
   const { reused, executed, misses } = report.reuse;
   const reasons = Object.entries(misses).map(([reason, count]) => `${count} executed: ${reason}`);
-  return [`${shards(reused)} reused, ${executed} executed`, ...reasons];
+  return [`${counted(reused, 'shard')} reused, ${executed} executed`, ...reasons];
 }
 
 function truncationLines(report: ReportView): string[] {
@@ -140,14 +142,14 @@ function truncationLines(report: ReportView): string[] {
     .filter((stage) => (stage.truncated ?? 0) > 0)
     .map(
       (stage) =>
-        `${stage.id}: ${stage.truncated} of ${stage.matched} items left out by a cap; ${stage.taken} taken`,
+        `${stage.id}: ${stage.truncated} of ${counted(stage.matched ?? 0, 'item')} left out by a cap; ${stage.taken} taken`,
     );
 }
 
 function failureLines(report: ReportView): string[] {
   const listed = report.failures.map(
     (failure) =>
-      `${failure.stage}/${failure.ordinal} ${failure.code}: ${failure.message} (failed ${failure.failures} times)`,
+      `${failure.stage}/${failure.ordinal} ${failure.code}: ${failure.message} (failed ${counted(failure.failures, 'time')})`,
   );
   const more = report.failed_shards - listed.length;
   return more > 0 ? [...listed, `and ${more} more: hxo shards ${report.plan_id} --phase failed`] : listed;
@@ -156,7 +158,9 @@ function failureLines(report: ReportView): string[] {
 function outputLines(report: ReportView): string[] {
   return report.outputs.flatMap((output) => [
     `${output.stage}: ${output.digest}`,
-    ...output.artifacts.map((artifact) => `  ${artifact.name}: ${artifact.digest} (${artifact.bytes} bytes)`),
+    ...output.artifacts.map(
+      (artifact) => `  ${artifact.name}: ${artifact.digest} (${counted(artifact.bytes, 'byte')})`,
+    ),
   ]);
 }
 
@@ -167,10 +171,6 @@ function certificateLine(report: ReportView): string {
 
 function section(title: string, content: readonly string[]): string | false {
   return content.length > 0 && ['', title, ...content.map((line) => `  ${line}`)].join('\n');
-}
-
-function shards(count: number): string {
-  return `${count} ${count === 1 ? 'shard' : 'shards'}`;
 }
 
 /** Joins lines, leaving out what is absent. */

@@ -25,7 +25,12 @@ export function openSession(command: Command): Session {
   });
   // A role named on the command line is meant: a token that lies in the environment must not speak over it.
   const spoken = role === undefined ? token : undefined;
-  return { client: new HxoClient({ url, authorization: authorizationFor(url, spoken, role) }), json };
+  return { client: new HxoClient({ url, authorization: authorizationFor(url, spoken, role), note }), json };
+}
+
+/** Says something on stderr that is neither the answer nor an error. */
+export function note(sentence: string): void {
+  process.stderr.write(`${printable(sentence)}\n`);
 }
 
 /** Bare role headers are the form of development: servers take them on loopback only, so they go nowhere else unasked. */

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +8,8 @@ import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { executors } from '#executors';
 import type { ExecutorContext, ReportView, StageOutput } from '#hxo';
 import { sha256, type Digest } from '#truth';
-import { exit_codes } from './exit-codes.js';
-import { unpackStage, type ArtifactSource } from './unpack-stage.js';
+import { CommandError, exit_codes, ServerUnreachable } from './exit-codes.js';
+import { unpackStage, type PackSource } from './unpack-stage.js';
 
 let folder: string;
 let output: StageOutput;
@@ -47,29 +48,61 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 /** A server that holds these artifacts, some of them changed on the way. */
-function serve(changed: Readonly<Record<Digest, (bytes: Buffer) => Buffer>> = {}): ArtifactSource {
+function serve(changed: Readonly<Record<Digest, (bytes: Buffer) => Buffer>> = {}): PackSource {
   return {
     report: async () => ({ plan_id: 'p', outputs: [{ stage: 'pack', ...output }] }) as unknown as ReportView,
     artifact: async (digest) => {
-      const bytes = await buffer(await artifacts.open(digest as Digest));
-      return Readable.from([changed[digest as Digest]?.(bytes) ?? bytes]);
+      const bytes = await buffer(await artifacts.open(digest));
+      return Readable.from([changed[digest]?.(bytes) ?? bytes]);
     },
   };
 }
 
 const into = () => join(folder, 'restored');
 const digestOf = (name: string) => output.artifacts.find((artifact) => artifact.name === name)!.digest;
-const refused = { exit_code: exit_codes.failed, code: 'UNPACK_FAILED' };
+const refused = { exit_code: exit_codes.failed, code: 'ARTIFACT_DAMAGED' };
+const unpack = (source: PackSource, stage = 'pack', folder = into()) =>
+  unpackStage(source, 'p', stage, folder, (sentence) => void notes.push(sentence));
+let notes: string[];
+beforeEach(() => void (notes = []));
 
 it('restores what was packed', async () => {
-  expect(await unpackStage(serve(), 'p', 'pack', into())).toEqual({ files: 2, bytes: 11 });
+  expect(await unpack(serve())).toEqual({ files: 2, bytes: 11 });
   expect(await readFile(join(into(), 'a.txt'), 'utf8')).toBe('first');
   expect(await readFile(join(into(), 'b.txt'), 'utf8')).toBe('second');
 });
 
 it('refuses a blob with a changed byte', async () => {
   const flip = (bytes: Buffer) => Buffer.from(bytes.map((byte, i) => (i === 20 ? byte ^ 1 : byte)));
-  await expect(unpackStage(serve({ [blob]: flip }), 'p', 'pack', into())).rejects.toMatchObject(refused);
+  await expect(unpack(serve({ [blob]: flip }))).rejects.toMatchObject(refused);
+});
+
+it('names the folder that it leaves incomplete, and what to do', async () => {
+  const gone = serve();
+  const artifact = async (digest: Digest) => {
+    if (digest === blob) throw new CommandError(exit_codes.refused, 'ARTIFACT_NOT_FOUND', 'It is gone.');
+    return gone.artifact(digest);
+  };
+  await expect(unpack({ ...gone, artifact })).rejects.toMatchObject({
+    exit_code: exit_codes.refused,
+    message: `It is gone. ${into()} is restored in part only. Delete that folder before you unpack again.`,
+  });
+});
+
+it('downloads again what broke off, says so, and leaves no temporary file', async () => {
+  const whole = serve();
+  let broken = 0;
+  const artifact = async (digest: Digest) => {
+    if (digest !== blob || broken++ > 0) return whole.artifact(digest);
+    return (async function* () {
+      yield Buffer.from('half of');
+      throw new ServerUnreachable('http://localhost', 'other side closed');
+    })();
+  };
+  const temporary = () => readdirSync(tmpdir()).filter((name) => name.startsWith('hxo-download-'));
+  expect(await unpack({ ...whole, artifact })).toEqual({ files: 2, bytes: 11 });
+  expect(notes).toEqual([expect.stringContaining('other side closed'), 'The server is back.']);
+  expect(temporary()).toEqual([]);
 });
 
 it.each(['manifest', 'packs'])(
@@ -80,15 +113,15 @@ it.each(['manifest', 'packs'])(
       Buffer.from(bytes.toString().replace('a.txt', 'z.txt').replace('gzip', 'zstd'));
     for (const change of [longer, reworded]) {
       const source = serve({ [digestOf(name)]: change });
-      await expect(unpackStage(source, 'p', 'pack', into())).rejects.toMatchObject(refused);
-      await rm(into(), { recursive: true });
+      await expect(unpack(source)).rejects.toMatchObject(refused);
+      expect(existsSync(into())).toBe(false);
     }
   },
 );
 
 it('says which stages have packs, and wants an empty folder', async () => {
-  await expect(unpackStage(serve(), 'p', 'other', into())).rejects.toMatchObject({
+  await expect(unpack(serve(), 'other')).rejects.toMatchObject({
     exit_code: exit_codes.usage,
   });
-  await expect(unpackStage(serve(), 'p', 'pack', folder)).rejects.toThrow('not empty');
+  await expect(unpack(serve(), 'pack', folder)).rejects.toThrow('not empty');
 });

@@ -45,11 +45,15 @@ export async function watchPlan(
   return status;
 }
 
-/** Asks until an answer comes, with exponential back-off while the server is away or overloaded. */
+/**
+ * Asks until an answer comes, with exponential back-off while the server is away or overloaded, for about `patience_ms`
+ * at most (10 minutes by default).
+ */
 export async function patiently<Answer>(
   ask: () => Promise<Answer>,
-  options: Pick<WatchOptions, 'note' | 'signal'>,
+  options: Pick<WatchOptions, 'note' | 'signal'> & { readonly patience_ms?: number },
 ): Promise<Answer> {
+  const { patience_ms = unreachable_max_ms } = options;
   let backoff_ms = backoff_first_ms;
   for (let waited_ms = 0; ; waited_ms += backoff_ms, backoff_ms = Math.min(2 * backoff_ms, backoff_max_ms)) {
     try {
@@ -57,7 +61,7 @@ export async function patiently<Answer>(
       if (waited_ms > 0) options.note('The server is back.');
       return value;
     } catch (error) {
-      if (!isPassing(error) || waited_ms >= unreachable_max_ms) throw error;
+      if (!isPassing(error) || waited_ms >= patience_ms) throw error;
       if (waited_ms === 0) options.note(`${error.message} Trying again until it is back.`);
     }
     await sleep(backoff_ms, undefined, { signal: options.signal });

@@ -1,20 +1,16 @@
 /** A worker process: takes bundles from Redis, runs them in threads and processes, reports back. It keeps nothing. */
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { hxo_version } from '#hxo';
 import { findExecutorModules, loadExecutors } from '#executors';
-import { hxoFiles, loadSettings, processEnvironment, type Settings } from '#settings';
+import { hxoFiles, processEnvironment, type Settings } from '#settings';
 import { BundleWorker } from '#adapters/bullmq';
 import { workspaceFingerprint } from '#adapters/files';
-import { createLog, type Log } from '#adapters/pino';
+import type { Log } from '#adapters/pino';
 import { createThreadTransport } from '#adapters/threads';
-
-const exit_refused = 1;
+import { listen, start, stopOnSignal } from '../../start.js';
 
 async function main(settings: Settings, log: Log): Promise<void> {
-  for (const warning of settings.warnings) log.warn(warning);
   if (settings.redis === null) {
     throw new Error(
       'A worker takes its work from Redis: set HXO_REDIS_URL. Without Redis the API runs shards by itself.',
@@ -53,18 +49,12 @@ async function main(settings: Settings, log: Log): Promise<void> {
     executors,
   });
 
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
+  stopOnSignal(async (signal) => {
     log.info(`${signal}: no new bundle is taken; those that run get ${settings.drain_ms} ms.`);
     await worker.stop(settings.drain_ms);
     health.close();
     log.info('The worker has stopped.');
-    process.exit(0);
-  };
-  process.on('SIGTERM', () => void stop('SIGTERM'));
-  process.on('SIGINT', () => void stop('SIGINT'));
+  });
 }
 
 /** Executor name → version of what this worker offers. Throws when HXO_WORKER_EXECUTORS names one that it does not have. */
@@ -99,25 +89,8 @@ async function serveHealth(
       answer(200, `# TYPE hxo_worker_bundles gauge\nhxo_worker_bundles ${worker.load()}`);
     } else answer(404, 'Here are /health/live, /health/ready and /metrics.');
   });
-  server.listen(settings.worker_port, settings.host);
-  await once(server, 'listening');
-  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
-  return { server, url: `http://${host}:${(server.address() as AddressInfo).port}` };
+  const { worker_port, host } = settings;
+  return { server, url: await listen(server, { variable: 'HXO_WORKER_PORT', port: worker_port, host }) };
 }
 
-function refuse(error: unknown, log?: Log): never {
-  const message = error instanceof Error ? error.message : String(error);
-  if (log === undefined) process.stderr.write(`${message}\n`);
-  else log.error(`The worker refuses to start. ${message}`, error);
-  process.exit(exit_refused);
-}
-
-let settings: Settings;
-let log: Log;
-try {
-  settings = loadSettings();
-  log = createLog(settings);
-} catch (error) {
-  refuse(error);
-}
-await main(settings, log).catch((error: unknown) => refuse(error, log));
+await start('worker', main);

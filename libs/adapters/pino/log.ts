@@ -6,8 +6,9 @@ import type { EngineLog } from '#hxo';
 
 export interface Log extends EngineLog, LoggerService {
   info(message: string, fields?: object): void;
-  warn(message: string): void;
+  warn(message: string, fields?: object): void;
   error(message: string, error?: unknown): void;
+  debug(message: unknown): void;
 }
 
 /** Bytes of the log file that wait in memory while the file cannot be written; lines beyond them are lost. */
@@ -71,7 +72,7 @@ function logOver(logger: Logger): Log {
   const text = (message: unknown): string => `[HXO] ${String(message).replace(/^\[HXO\] /, '')}`;
   return {
     info: (message, fields = {}) => logger.info(fields, text(message)),
-    warn: (message) => logger.warn(text(message)),
+    warn: (message, fields = {}) => logger.warn(fields, text(message)),
     error: (message, error) => logger.error(error instanceof Error ? { err: error } : {}, text(message)),
     // What Nest itself has to say: its start-up chatter is for developers.
     log: (message: unknown) => logger.debug(text(message)),

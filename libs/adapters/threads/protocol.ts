@@ -24,7 +24,7 @@ export type ToMember =
 
 export type FromMember =
   | { readonly type: 'ready' }
-  /** Its script could not be set up; it exits. */
+  /** Its script could not be set up, or an error that nobody caught ends it; it exits. */
   | { readonly type: 'broken'; readonly reason: string }
   | { readonly type: 'begun' }
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[]; readonly final: boolean }

@@ -1,4 +1,4 @@
-import type { Bundle, LeaseRef, Outcome, TransportSink } from '#hxo/execute';
+import { pastLimit, type Bundle, type LeaseRef, type Outcome, type TransportSink } from '#hxo/execute';
 import { LaneWatch, type LaneSpan, type RunningShard } from './lane-watch.js';
 import type { Member, MemberListener } from './member.js';
 import { lane_sequence_max, lanes_max, type FromMember } from './protocol.js';
@@ -42,12 +42,14 @@ interface Held {
   readonly reported: Set<number>;
   begun_at: number | undefined;
   cancelled_at: number | undefined;
+  /** A shard of it said that the member cannot be trusted. */
+  halted: boolean;
   uncommitted: number;
 }
 
 /**
  * A place in the pool that is taken by one member at a time, and the watch over it. A member that dies or is ended
- * costs the bundle that it runs; the seat starts another when there is work.
+ * costs the bundle that it runs; the seat starts another when there is work, after a rest when things go wrong again.
  */
 export class Seat {
   #member: Member | undefined;
@@ -61,7 +63,8 @@ export class Seat {
   readonly #commits = new Set<Promise<void>>();
   #next_sequence = 1;
   #last_bundle_ms = Infinity;
-  #crashes = 0;
+  /** Crashes and halts since a bundle went through. */
+  #setbacks = 0;
   #broken: string | undefined;
   #rest_timer: NodeJS.Timeout | undefined;
   #idle_timer: NodeJS.Timeout | undefined;
@@ -97,6 +100,7 @@ export class Seat {
       reported: new Set(),
       begun_at: undefined,
       cancelled_at: undefined,
+      halted: false,
       uncommitted: 0,
     };
     this.#next_sequence += ordinals.length;
@@ -187,9 +191,11 @@ export class Seat {
 
   #outcomes(held: Held, outcomes: readonly Outcome[], final: boolean): void {
     for (const outcome of outcomes) held.reported.add(outcome.ordinal);
+    const halted = outcomes.some((outcome) => outcome.status === 'failed' && outcome.verdict === 'halt');
+    if (halted) held.halted = true;
     if (final) {
       this.#held.shift();
-      this.#crashes = 0;
+      if (!held.halted) this.#setbacks = 0;
       this.#last_bundle_ms = held.begun_at === undefined ? Infinity : performance.now() - held.begun_at;
       const [next] = this.#held;
       if (next === undefined) {
@@ -199,9 +205,7 @@ export class Seat {
       }
     }
     this.#commit(held, outcomes, final);
-    if (outcomes.some((outcome) => outcome.status === 'failed' && outcome.verdict === 'halt')) {
-      this.#end({ why: 'halted' });
-    }
+    if (halted) this.#end({ why: 'halted' });
     if (final) this.host.changed();
   }
 
@@ -230,7 +234,8 @@ export class Seat {
     this.#member = undefined;
     this.#ending = undefined;
     this.#held = [];
-    if (ending === undefined) this.#rest(reason);
+    if (ending === undefined) this.host.log(`${this.name}: ${this.#broken ?? reason}`);
+    if (ending === undefined || ending.why === 'halted') this.#rest();
     const back: Bundle[] = [];
     for (const each of held) {
       const loss = this.#lossOf(each, ending, reason);
@@ -261,15 +266,15 @@ export class Seat {
       .map(({ index }) => held.ordinals[index]!)
       .filter((ordinal) => !held.reported.has(ordinal));
     const during = culprits.length > 0 ? ` while it ran shard ${culprits.slice(0, 10).join(', ')}` : '';
-    return `${this.name}: ${reason}${during}`;
+    const uncaught = this.#broken === undefined ? '' : `: ${this.#broken}`;
+    return `${this.name}: ${reason}${uncaught}${during}`;
   }
 
-  /** After a crash the seat rests, longer each time until a bundle goes through: crashes must not spin. */
-  #rest(reason: string): void {
-    this.host.log(`${this.name}: ${this.#broken ?? reason}`);
+  /** After a crash or a halt the seat rests, longer each time until a bundle goes through: neither crashes nor a full disk spin. */
+  #rest(): void {
     const rest_ms =
-      this.#crashes === 0 ? 0 : Math.min(restart_ms_max, restart_ms_min * 2 ** (this.#crashes - 1));
-    this.#crashes++;
+      this.#setbacks === 0 ? 0 : Math.min(restart_ms_max, restart_ms_min * 2 ** (this.#setbacks - 1));
+    this.#setbacks++;
     this.#rest_timer = setTimeout(() => {
       this.#rest_timer = undefined;
       this.host.changed();
@@ -282,11 +287,10 @@ export class Seat {
 }
 
 function timeouts({ bundle, ordinals, reported }: Held, overdue: readonly RunningShard[]): Outcome[] {
-  const message = `The shard ran past its limit of ${bundle.shard_timeout_ms} ms and did not mind its signal: its worker was ended. Make shards smaller, or raise shard_timeout_ms.`;
   return overdue
-    .map(({ index, ran_ms }) => ({ ordinal: ordinals[index]!, duration_ms: Math.round(ran_ms) }))
+    .map(({ index, ran_ms }) => ({ ordinal: ordinals[index]!, ran_ms }))
     .filter(({ ordinal }) => !reported.has(ordinal))
-    .map((shard) => ({ ...shard, status: 'failed', verdict: 'retry', code: 'SHARD_TIMEOUT', message }));
+    .map(({ ordinal, ran_ms }) => pastLimit(bundle, ordinal, Math.round(ran_ms), true));
 }
 
 function leaseOf({ plan_id, bundle, attempt }: Bundle): LeaseRef {

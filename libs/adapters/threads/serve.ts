@@ -76,6 +76,10 @@ class ProcessChannel implements Channel {
     // The pool decides when a member ends: Ctrl-C and a service manager signal the whole group, but shards may drain.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
     process.on('disconnect', () => process.exit(0));
+    // Told to the pool, as a thread's is: on stderr it would be one more form of log, of nobody's bundle.
+    process.on('uncaughtException', (error: unknown) => {
+      void this.send({ type: 'broken', reason: String(error) }).then(() => process.exit(1));
+    });
     new Worker(new URL('./orphan-watch.js', import.meta.url), {
       workerData: { parent_pid: process.ppid },
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },

@@ -15,6 +15,7 @@ export class PlanEntity {
   @Column('blob') spec_digest!: Buffer;
   @Column('integer') revision!: number;
   @Index('plan_phase') @Column('text') phase!: string;
+  /** 0 until the plan is submitted. */
   @Column('integer') submitted_at!: number;
   @Column('integer', { nullable: true }) started_at!: number | null;
   @Column('integer', { nullable: true }) finished_at!: number | null;

@@ -23,6 +23,9 @@ import type {
 
 /** Rows of the tables → rows as the engine knows them. The one place that knows both. */
 
+/** In a column of times that takes no NULL: it has not happened. */
+export const never = 0;
+
 export function planRow(row: PlanEntity): PlanRow {
   const damaged = damageOf('plan', {});
   return {
@@ -33,7 +36,7 @@ export function planRow(row: PlanEntity): PlanRow {
     spec_digest: digest(row.spec_digest, 'spec_digest', damaged),
     revision: row.revision,
     phase: row.phase as PlanPhase,
-    submitted_at: row.submitted_at,
+    submitted_at: row.submitted_at === never ? null : row.submitted_at,
     started_at: row.started_at,
     finished_at: row.finished_at,
     error: errorOf(row),

@@ -8,6 +8,7 @@ import {
   type AuditView,
   type BundleRow,
   type CheckpointStore,
+  type EarlierStage,
   type FailureRow,
   type PlanRow,
   type ResultRow,
@@ -74,11 +75,10 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     return this.writer.run(() => work(this.tx), patience);
   }
 
-  unfinishedPlans(): PlanRow[] {
-    const rows = this.sql(
-      `SELECT * FROM plan WHERE phase NOT IN ('created', 'succeeded', 'failed', 'aborted') ORDER BY plan_no`,
-    ).all();
-    return (rows as PlanEntity[]).map(planRow);
+  unfinishedPlans(): Pick<PlanRow, 'plan_no' | 'plan_id'>[] {
+    return this.sql(
+      `SELECT plan_no, plan_id FROM plan WHERE phase NOT IN ('created', 'succeeded', 'failed', 'aborted') ORDER BY plan_no`,
+    ).all() as Pick<PlanRow, 'plan_no' | 'plan_id'>[];
   }
 
   segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[] {
@@ -131,6 +131,11 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     }
   }
 
+  bundle(plan_no: number, bundle: number): BundleRow | null {
+    const row = this.sql('SELECT * FROM bundle WHERE plan_no = ? AND bundle = ?').get(plan_no, bundle);
+    return row === undefined ? null : bundleRow(row as BundleEntity);
+  }
+
   failures(plan_no: number, stage_no: number): FailureRow[] {
     return this.sql('SELECT * FROM failure WHERE plan_no = ? AND stage_no = ? ORDER BY ordinal, attempt').all(
       plan_no,
@@ -159,13 +164,15 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     return this.sql('SELECT 1 FROM reuse LIMIT 1').get() !== undefined;
   }
 
-  earlierStage(plan_name: string, stage_id: string): { readonly executor_version: string } | null {
+  earlierStage(plan_name: string, stage_id: string): EarlierStage | null {
     const rows = this.sql(
       `SELECT plan.* FROM plan JOIN certificate USING (plan_no, revision) WHERE name = ? ORDER BY plan_no DESC LIMIT 20`,
     ).all(plan_name) as PlanEntity[];
     for (const plan of rows.map(planRow)) {
       const stage_no = plan.spec.stages.findIndex((stage) => stage.id === stage_id);
-      if (stage_no !== -1) return this.stages(plan.plan_no)[stage_no]!;
+      if (stage_no === -1) continue;
+      const { executor_version } = this.stages(plan.plan_no)[stage_no]!;
+      return { spec: plan.spec.stages[stage_no]!, executor_version };
     }
     return null;
   }

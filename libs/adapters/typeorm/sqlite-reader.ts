@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { CertificateRow, PlanReader, PlanRow, ResultRow, Segment, StageRow } from '#hxo';
 import type { CertificateEntity, PlanEntity, ResultEntity, SegmentEntity, StageEntity } from './entities.js';
@@ -82,9 +83,16 @@ export class SqlitePlanReader implements PlanReader {
   }
 }
 
-/** Opens a store for reading only. Throws when the file is missing or is not a database. */
+/**
+ * Opens a store for reading only, and leaves the files that it finds. Throws when the file is missing or is not a database.
+ *
+ * SQLite makes `-wal` and `-shm` even to read a store in WAL mode. Only a connection that may write takes them away when
+ * it is the last one to close; nothing else can do so safely, since a server may start at any time. Such a connection
+ * would also write back a log that a crash has left, so a store with a log is opened read-only: its files stay as they are.
+ */
 export function openPlanReader(path: string): SqlitePlanReader & { close(): void } {
-  const db = new Database(path, { readonly: true, fileMustExist: true });
+  const db = new Database(path, { readonly: existsSync(`${path}-wal`), fileMustExist: true });
+  db.pragma('query_only = ON');
   db.pragma('busy_timeout = 5000'); // Never on the API's event loop: only threads and command-line tools read this way.
   return Object.assign(new SqlitePlanReader(db), { close: () => void db.close() });
 }

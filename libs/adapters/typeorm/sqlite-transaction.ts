@@ -20,7 +20,7 @@ import {
   type Transaction,
 } from '#hxo';
 import type { ResultEntity } from './entities.js';
-import { resultParameters, resultRow } from './rows.js';
+import { never, resultParameters, resultRow } from './rows.js';
 
 /** Segments that one `discardStage` removes: about as much work as the writer does before it commits. */
 const discard_segments = 16;
@@ -41,7 +41,7 @@ export class SqliteTransaction implements Transaction {
       digestBytes(plan.spec_digest),
       plan.revision,
       plan.phase,
-      plan.submitted_at,
+      plan.submitted_at ?? never,
     );
     const plan_no = Number(lastInsertRowid);
     executor_versions.forEach((version, stage_no) => {
@@ -58,7 +58,9 @@ export class SqliteTransaction implements Transaction {
 
   updatePlan(
     plan_no: number,
-    change: Partial<Pick<PlanRow, 'phase' | 'started_at' | 'finished_at' | 'error' | 'root'>>,
+    change: Partial<
+      Pick<PlanRow, 'phase' | 'submitted_at' | 'started_at' | 'finished_at' | 'error' | 'root'>
+    >,
   ): void {
     if (change.phase !== undefined) assertPlanTransition(this.planPhase(plan_no), change.phase);
     const { error, root, ...plain } = change;
@@ -83,6 +85,14 @@ export class SqliteTransaction implements Transaction {
     if (misses !== undefined) columns.misses = JSON.stringify(misses);
     if (output !== undefined) columns.output = output === null ? null : canonicalJson(output);
     this.update('stage', columns, { plan_no, stage_no });
+  }
+
+  endStages(plan_no: number, failed_stage_no: number | null, at: number): void {
+    this.sql(
+      `UPDATE stage SET skipped = total - done - failed, finished_at = ?, phase = CASE
+         WHEN stage_no IS ? THEN 'failed' WHEN phase IN ('waiting', 'ready') THEN 'skipped' ELSE 'aborted' END
+       WHERE plan_no = ? AND phase NOT IN ('done', 'failed', 'skipped')`,
+    ).run(at, failed_stage_no, plan_no);
   }
 
   countStage(plan_no: number, stage_no: number, add: Parameters<Transaction['countStage']>[2]): void {

@@ -1,9 +1,9 @@
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { globby } from 'globby';
 import type { Executor } from '#hxo/execute';
 import { executors } from './executors.js';
 
-/** Thrown when HXO_EXECUTORS names nothing, or a module that exports no executor. */
+/** Thrown when HXO_EXECUTORS names nothing, or a module that cannot be loaded or exports no executor. */
 export class ExecutorModuleError extends Error {
   override readonly name = 'ExecutorModuleError';
 }
@@ -23,18 +23,67 @@ export async function findExecutorModules(globs: readonly string[], cwd: string)
   return urls;
 }
 
-/** The executors of this build and those of further modules: the default export of each is an Executor, or an array of them. */
+/**
+ * The executors of this build and those of further modules: the default export of each is an Executor, or an array of them.
+ * Throws {@link ExecutorModuleError} naming the module and what is wrong with it.
+ */
 export async function loadExecutors(urls: readonly string[]): Promise<Executor[]> {
-  const loaded = await Promise.all(
-    urls.map(async (url) => {
-      const module = (await import(url)) as { default?: Executor | readonly Executor[] };
-      if (module.default === undefined) {
-        throw new ExecutorModuleError(
-          `${url} has no default export. Export an executor, or an array of them, as default.`,
-        );
-      }
-      return module.default;
-    }),
-  );
-  return [...executors, ...loaded.flat()];
+  return [...executors, ...(await Promise.all(urls.map(loadModule))).flat()];
+}
+
+async function loadModule(url: string): Promise<Executor[]> {
+  const module = await importModule(url);
+  if (module.default === undefined) {
+    throw broken(url, 'has no default export. Export an executor, or an array of them, as default');
+  }
+  const isList = Array.isArray(module.default);
+  const exported: unknown[] = isList ? (module.default as unknown[]) : [module.default];
+  return exported.map((executor, i) => {
+    const fault = faultOf(executor);
+    if (fault !== null) throw broken(url, `exports no executor${isList ? ` at [${i}]` : ''}: ${fault}`);
+    return executor as Executor;
+  });
+}
+
+async function importModule(url: string): Promise<{ readonly default?: unknown }> {
+  try {
+    return (await import(url)) as { readonly default?: unknown };
+  } catch (error) {
+    // Node tells the line of a syntax error to nobody but itself.
+    const where = String(error).startsWith('SyntaxError')
+      ? ' ("node --check" on the file shows the line)'
+      : '';
+    throw broken(url, `cannot be loaded: ${String(error)}${where}`, error);
+  }
+}
+
+/** What keeps a value from being an Executor, in words; null when nothing does. */
+function faultOf(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null) {
+    return `it is ${value === null ? 'null' : `a ${typeof value}`}, not an object`;
+  }
+  const fields = value as Readonly<Record<keyof Executor, unknown>>;
+  const isText = (field: unknown): boolean => typeof field === 'string' && field !== '';
+  const wanted: readonly (readonly [keyof Executor, boolean, string])[] = [
+    ['name', isText(fields.name), 'a text'],
+    ['version', isText(fields.version), 'a text; quote a number'],
+    ['kinds', Array.isArray(fields.kinds) && fields.kinds.every(isText), 'a list of texts'],
+    ['cacheable', typeof fields.cacheable === 'boolean', 'true or false'],
+    ['deterministic', typeof fields.deterministic === 'boolean', 'true or false'],
+    ['load', fields.load === 'cpu' || fields.load === 'io', "'cpu' or 'io'"],
+    ['isolation', fields.isolation === 'thread' || fields.isolation === 'process', "'thread' or 'process'"],
+    ['parse', typeof fields.parse === 'function', 'a function'],
+    ['run', typeof fields.run === 'function', 'a function'],
+    [
+      'collect',
+      fields.collect === undefined || typeof fields.collect === 'function',
+      'a function, or left out',
+    ],
+  ];
+  const faults = wanted.filter(([, holds]) => !holds).map(([field, , what]) => `${field} must be ${what}`);
+  return faults.length === 0 ? null : faults.join(', ');
+}
+
+function broken(url: string, what: string, cause?: unknown): ExecutorModuleError {
+  return new ExecutorModuleError(`HXO_EXECUTORS: ${fileURLToPath(url)} ${what}.`, { cause });
 }

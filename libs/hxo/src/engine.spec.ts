@@ -11,7 +11,7 @@ import {
   succeed,
   type Work,
 } from '../../../test/engine/fake-transport.js';
-import { catalogue, RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
+import { by_waves, catalogue, RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
 import type { Executor } from './execute/contract.js';
 import type { PlanId } from './plan/plan-spec.js';
 import type { StatusView } from './views.js';
@@ -145,6 +145,7 @@ describe('limits', () => {
       detail: expect.stringContaining('Stage large brings the plan to more than 600 shards.') as string,
     });
     expect(hxo.transport.bundles).toEqual([]);
+    expect(phasesOf(status)).toEqual({ small: 'skipped', large: 'failed' });
     // Events are told in the turn after their commit.
     await sleep(5);
     expect(topicsOf(status.plan_id)).toContain('hxo.aggregate.failed');
@@ -226,6 +227,45 @@ describe('abort', () => {
       expect(terminal).toHaveLength(1);
     }
     expect(await hxo.auditOf('plan.abort')).toHaveLength(12);
+  });
+
+  it('says what became of every stage', async () => {
+    await start({
+      slots: 4,
+      work: async (bundle, worker) => (bundle.stage === 'endless' ? undefined : succeed(bundle, worker)),
+    });
+    const plan_id = await hxo.submit([
+      stage('before', 3),
+      stage('endless', 4, { dependencies: ['before'] }),
+      stage('after', 5, { dependencies: ['endless'] }),
+    ]);
+    await hxo.until(plan_id, (status) => status.stages[1]!.phase === 'running');
+    await hxo.engine.abort(hxo.store.planById(plan_id)!.plan_no, plan_id, { role: 'admiral' });
+    const { stages, finished_at, waiting_for, skipped_shards } = hxo.status(plan_id);
+    expect(stages.map((each) => [each.phase, each.skipped_shards, each.total_final])).toEqual([
+      ['done', 0, true],
+      ['aborted', 4, true],
+      ['skipped', 5, true],
+    ]);
+    expect(stages.slice(1).map((each) => each.finished_at)).toEqual([finished_at, finished_at]);
+    expect([waiting_for, skipped_shards]).toEqual([null, 9]);
+  });
+
+  it('of a plan that was only created leaves it without a time of submission', async () => {
+    await start();
+    const { spec } = hxo.store.planById((await hxo.run([stage('s', 1)])).plan_id)!;
+    const [never, later] = [
+      await hxo.engine.store(spec, 'created', { role: 'admiral' }),
+      await hxo.engine.store(spec, 'created', { role: 'admiral' }),
+    ];
+    expect(hxo.status(later)).toMatchObject({ phase: 'created', submitted_at: null });
+    await hxo.engine.abort(hxo.store.planById(never)!.plan_no, never, { role: 'admiral' });
+    expect(hxo.status(never)).toMatchObject({ phase: 'aborted', submitted_at: null });
+    expect(phasesOf(hxo.status(never))).toEqual({ s: 'skipped' });
+    const before = Math.floor(Date.now() / 1_000);
+    await hxo.engine.submit(hxo.store.planById(later)!.plan_no, { role: 'admiral' });
+    const { submitted_at } = await hxo.end(later);
+    expect(Date.parse(submitted_at!) / 1_000).toBeGreaterThanOrEqual(before);
   });
 
   it('answers what a plan came to that had ended before', async () => {
@@ -318,17 +358,26 @@ describe('a plan that this process cannot run', () => {
     expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
   });
 
-  it('waits when a row of it is damaged, and the others go on', async () => {
+  it.each([
+    [`UPDATE stage SET misses = '{' WHERE plan_no = ?`, /Column misses of a stage row .* is damaged/],
+    ['DELETE FROM stage WHERE plan_no = ?', /Column stage_no of a stage row .* is damaged/],
+    [`UPDATE plan SET spec = '{' WHERE plan_no = ?`, /Column spec of a plan row .* is damaged/],
+    [`UPDATE plan SET spec = 'null' WHERE plan_no = ?`, /Column spec or spec_digest of a plan row/],
+    [
+      `UPDATE plan SET spec_digest = x'00' WHERE plan_no = ?`,
+      /Column spec_digest of a plan row .* is damaged/,
+    ],
+  ])('waits when a row of it is damaged, and the others go on: %s', async (sql, message) => {
     await start({ work: async () => {} });
     const [damaged, sound] = [await hxo.submit([stage('s', 3)]), await hxo.submit([stage('s', 3)])];
     await hxo.until(damaged, (status) => status.running_shards > 0);
     const { plan_no } = hxo.store.planById(damaged)!;
     const other = new Database(join(hxo.dir, 'hxo.db'));
-    other.prepare(`UPDATE stage SET misses = '{' WHERE plan_no = ?`).run(plan_no);
+    other.prepare(sql).run(plan_no);
     other.close();
     await hxo.restart();
     expect(await hxo.end(sound)).toMatchObject({ phase: 'succeeded' });
-    expect(hxo.engine.waitsFor(damaged)).toMatch(/Column misses of a stage row .* is damaged/);
+    expect(hxo.engine.waitsFor(damaged)).toMatch(message);
     expect(logged()).toContain(`Plan ${damaged} waits`);
   });
 });
@@ -463,6 +512,28 @@ describe('reuse', () => {
     const larger = await hxo.run([stage('s', 301, { executor: 'cacheable' })]);
     expect(larger).toMatchObject({ reused_shards: 300, done_shards: 301 });
     const { plan_no } = hxo.store.planById(larger.plan_id)!;
-    expect(hxo.store.stages(plan_no)[0]!.misses).toEqual({ content_changed: 1 });
+    expect(hxo.store.stages(plan_no)[0]!.misses).toEqual({ options_changed: 1 });
+  });
+
+  it('tells the content, the options and the executor apart as reasons of a miss', async () => {
+    await start();
+    const missesOf = async (executor: string, waves: number[]): Promise<Json> => {
+      const { plan_id } = await hxo.run([{ id: 's', executor, config: { waves } }]);
+      return hxo.store.stages(hxo.store.planById(plan_id)!.plan_no)[0]!.misses;
+    };
+    expect(await missesOf('cacheable', [2])).toEqual({ first_run: 2 });
+    expect(await missesOf('cacheable', [3])).toEqual({ options_changed: 1 });
+    const partition = by_waves.partition.bind(by_waves);
+    by_waves.partition = async function* (waves) {
+      for (const shard of waves) yield { wave: 0, weight: 1, inputs: { other: shard }, input_digests: [] };
+      return { matched: 1, taken: 1, truncated: 0 };
+    };
+    expect(await missesOf('cacheable', [3])).toEqual({ content_changed: 1 });
+    by_waves.partition = partition;
+    const executors = catalogue.executors as Map<string, Executor>;
+    const cacheable = executors.get('cacheable')!;
+    executors.set('cacheable', { ...cacheable, version: '2' });
+    expect(await missesOf('cacheable', [3])).toEqual({ executor_changed: 3 });
+    executors.set('cacheable', cacheable);
   });
 });

@@ -52,14 +52,15 @@ export class Engine {
   private async recover(): Promise<LivePlan[]> {
     const { store, federation } = this.ports;
     const plans: LivePlan[] = [];
-    for (const row of store.unfinishedPlans()) {
+    for (const { plan_no, plan_id } of store.unfinishedPlans()) {
       try {
+        const row = store.planByNo(plan_no)!;
         const { plan, alive } = await rehydrate(row, store, this.catalogue, federation.durable);
         federation.resume(plan, alive);
         plans.push(plan);
         this.log.info(`Resuming plan ${plan.plan_id} (${plan.spec.name}), ${plan.phase}.`);
       } catch (error) {
-        this.wait(row.plan_id, error);
+        this.wait(plan_id, error);
       }
     }
     return plans;
@@ -98,11 +99,12 @@ export class Engine {
     const plan_id = randomUUID() as string as PlanId;
     const versions = spec.stages.map((stage) => this.catalogue.executors.get(stage.executor)!.version);
     const spec_digest = sha256(canonicalJson(spec));
-    const submitted_at = clock.now_ms();
+    const now_ms = clock.now_ms();
+    const submitted_at = phase === 'submitted' ? now_ms : null;
     const fresh = { plan_id, name: spec.name, spec, spec_digest, revision: 1, phase, submitted_at };
     const stored = await store.write((tx) => {
       const earlier =
-        idempotency && tx.claimIdempotencyKey(idempotency.key, idempotency.body, plan_id, submitted_at);
+        idempotency && tx.claimIdempotencyKey(idempotency.key, idempotency.body, plan_id, now_ms);
       if (earlier) return { earlier, row: null };
       const row = { ...fresh, started_at: null, finished_at: null, error: null, root: null };
       const plan_no = tx.insertPlan(row, versions);
@@ -130,8 +132,9 @@ export class Engine {
    * submitted all the same, and waits.
    */
   async submit(plan_no: number, actor: Actor): Promise<void> {
-    const { store, genesis } = this.ports;
+    const { store, genesis, clock } = this.ports;
     const row = store.planByNo(plan_no)!;
+    const submitted_at = clock.now_ms();
     const versions = store.stages(plan_no).map((stage) => stage.executor_version);
     const events = await store.write((tx) => {
       if (tx.planPhase(plan_no) !== 'created') {
@@ -140,11 +143,11 @@ export class Engine {
           'The plan was submitted already. Its status tells how far it is.',
         );
       }
-      tx.updatePlan(plan_no, { phase: 'submitted' });
+      tx.updatePlan(plan_no, { phase: 'submitted', submitted_at });
       return this.submission(tx, 'plan.submit', row.plan_id, row.spec, actor);
     }, 'request');
     genesis.announce(events);
-    this.begin({ ...row, phase: 'submitted' }, versions);
+    this.begin({ ...row, phase: 'submitted', submitted_at }, versions);
   }
 
   /** Aborts a plan. Returns the phase that it is in afterwards: another than `aborted` when it had ended before. */
@@ -217,13 +220,15 @@ export class Engine {
     patience: 'engine' | 'request',
   ): Promise<string> {
     const { store, genesis, clock, federation } = this.ports;
-    const { phase, code, detail } = stop;
+    const { phase, code, detail, stage_no } = stop;
     const name = store.planByNo(plan_no)!.spec.name;
     const stored = await store.write((tx) => {
       const before = tx.planPhase(plan_no);
       if (isTerminal(before)) return { phase: before, events: [] };
       const error = { code, detail };
-      tx.updatePlan(plan_no, { phase, finished_at: clock.now_ms(), error });
+      const finished_at = clock.now_ms();
+      tx.endStages(plan_no, stage_no, finished_at);
+      tx.updatePlan(plan_no, { phase, finished_at, error });
       const action = phase === 'aborted' ? 'plan.abort' : 'plan.fail';
       const audited = this.ports.truth.audit(tx, {
         actor: actor.role,

@@ -3,12 +3,14 @@ import { canonicalJson, sha256, type Digest, type Json } from '#truth';
 import { shardLeaf } from './aggregate/plan-trees.js';
 import type { Background } from './background.js';
 import {
+  RowUnreadable,
   StoreUnavailable,
   type CheckpointStore,
   type PlanRow,
   type StageRow,
 } from './checkpoint/checkpoint-store.js';
 import type { Clock } from './clock.js';
+import { counted } from './counted.js';
 import type { Engine } from './engine.js';
 import { HxoError } from './errors.js';
 import { ArtifactMissing, type ArtifactStore } from './execute/artifact-store.js';
@@ -41,6 +43,9 @@ import type {
 } from './views.js';
 
 const page_limit_default = 100;
+
+/** What plans wait for while HXO is disabled. */
+const disabled = 'HXO to be enabled (HXO_ENABLED=false now): set HXO_ENABLED=true and restart it';
 
 export interface HxoServicePorts {
   readonly engine: Engine;
@@ -126,11 +131,8 @@ export class HxoService extends Hxo {
     const stage_no = this.stageNo(plan, stage);
     const stages = store.stages(plan.plan_no);
     if (ordinal >= stages[stage_no]!.total) {
-      const shards = stages[stage_no]!.total;
-      throw new HxoError(
-        'SHARD_NOT_FOUND',
-        `Stage ${stage} has ${shards} shards, so there is no shard ${ordinal}.`,
-      );
+      const shards = counted(stages[stage_no]!.total, 'shard');
+      throw new HxoError('SHARD_NOT_FOUND', `Stage ${stage} has ${shards}, so there is no shard ${ordinal}.`);
     }
     const index = stages.slice(0, stage_no).reduce((sum, earlier) => sum + earlier.total, 0) + ordinal;
     const segment = store.segmentsOf(plan.plan_no, stage_no, [ordinal])[0]!;
@@ -148,7 +150,7 @@ export class HxoService extends Hxo {
     const { store, engine } = this.ports;
     const limit = query.limit ?? page_limit_default;
     const before_no = query.cursor === undefined ? null : cursorNumber(query.cursor);
-    const plans = await store.plans({ before_no, limit, phase: query.phase, name: query.name });
+    const plans = await mendable(store.plans({ before_no, limit, phase: query.phase, name: query.name }));
     return {
       items: plans.map((plan) => planListItem(plan, store.stages(plan.plan_no), engine.find(plan.plan_id))),
       next_cursor: plans.length < limit ? null : String(plans.at(-1)!.plan_no),
@@ -225,7 +227,7 @@ export class HxoService extends Hxo {
 
   private plan(plan_id: string): PlanRow {
     const known: PlanId | null = parsePlanId(plan_id);
-    const plan = known === null ? null : this.ports.store.planById(known);
+    const plan = known === null ? null : readable(() => this.ports.store.planById(known));
     if (plan === null) {
       throw new HxoError(
         'PLAN_NOT_FOUND',
@@ -248,9 +250,11 @@ export class HxoService extends Hxo {
 
   private statusOf(plan: PlanRow): { readonly stages: readonly StageRow[]; readonly status: StatusView } {
     const { store, engine, clock } = this.ports;
-    const stages = store.stages(plan.plan_no);
+    const stages = readable(() => store.stages(plan.plan_no));
     const live = plan.finished_at === null ? this.live(plan) : undefined;
-    const status = statusView(plan, stages, live, engine.waitsFor(plan.plan_id), clock.monotonic_ms());
+    const runs = this.ports.enabled || plan.phase === 'created';
+    const waits_for = runs ? engine.waitsFor(plan.plan_id) : disabled;
+    const status = statusView(plan, stages, live, waits_for, clock.monotonic_ms());
     return { stages, status };
   }
 
@@ -275,9 +279,22 @@ async function mendable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (error instanceof StoreUnavailable) throw new HxoError('STORE_UNAVAILABLE', error.message);
-    throw error;
+    throw callersView(error);
   }
+}
+
+/** The same for what is read at once. */
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw callersView(error);
+  }
+}
+
+function callersView(error: unknown): unknown {
+  const trouble = error instanceof StoreUnavailable || error instanceof RowUnreadable;
+  return trouble ? new HxoError('STORE_UNAVAILABLE', error.message) : error;
 }
 
 function cursorNumber(text: string): number {

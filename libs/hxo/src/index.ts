@@ -2,6 +2,7 @@ export * from './errors.js';
 export * from './views.js';
 export * from './hxo.js';
 export * from './clock.js';
+export * from './counted.js';
 export * from './background.js';
 export * from './partition/contract.js';
 export * from './partition/segments.js';

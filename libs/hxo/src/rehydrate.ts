@@ -1,4 +1,11 @@
-import type { BundleRow, CheckpointStore, PlanRow } from './checkpoint/checkpoint-store.js';
+import { canonicalJson, sha256 } from '#truth';
+import {
+  RowUnreadable,
+  type BundleRow,
+  type CheckpointStore,
+  type PlanRow,
+  type StageRow,
+} from './checkpoint/checkpoint-store.js';
 import type { Catalogue } from './plan/catalogue.js';
 import { LivePlan, type LiveStage } from './plan/live-plan.js';
 
@@ -28,7 +35,7 @@ export function livePlan(row: PlanRow, executor_versions: readonly string[], cat
     }
     return { executor, version };
   });
-  return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row.submitted_at, row, executors);
+  return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row, executors);
 }
 
 /** A plan from the store, and the leases of it that may still be alive. */
@@ -40,7 +47,7 @@ export interface Rehydrated {
 /**
  * Rebuilds a plan that has not ended from the store alone. Where bundles outlive the process (`durable`), leases of shards
  * that were open may be alive; otherwise their workers died with the process, and they are over: that costs their shards a
- * lease, never a retry. A collector is always leased again. Throws {@link ExecutorMissing}.
+ * lease, never a retry. A collector is always leased again. Throws {@link ExecutorMissing} and {@link RowUnreadable}.
  */
 export async function rehydrate(
   row: PlanRow,
@@ -49,6 +56,7 @@ export async function rehydrate(
   durable: boolean,
 ): Promise<Rehydrated> {
   const stages = store.stages(row.plan_no);
+  assertWhole(row, stages);
   const plan = livePlan(
     row,
     stages.map((stage) => stage.executor_version),
@@ -72,11 +80,19 @@ export async function rehydrate(
   return { plan, alive };
 }
 
+/** What would be run must be what was submitted. Throws {@link RowUnreadable}. */
+function assertWhole({ spec, spec_digest }: PlanRow, stages: readonly StageRow[]): void {
+  if (sha256(canonicalJson(spec)) !== spec_digest) throw new RowUnreadable('plan', {}, 'spec or spec_digest');
+  const missing = spec.stages.findIndex((_, stage_no) => stages[stage_no]?.stage_no !== stage_no);
+  if (missing !== -1) throw new RowUnreadable('stage', { stage_no: missing }, 'stage_no');
+}
+
 async function restoreLeases(plan: LivePlan, store: CheckpointStore, durable: boolean): Promise<BundleRow[]> {
   const alive: BundleRow[] = [];
   const over: number[] = [];
-  // A shard that had failed under a lease was reported before that lease was lost, and does not pay for the loss.
-  const reported = plan.stages.map(
+  // A shard pays once for an attempt: one that had failed was reported before its lease was lost, and a shard that halted its
+  // worker is in a lease of its own as well.
+  const paid = plan.stages.map(
     ({ stage_no }) =>
       new Set(store.failures(plan.plan_no, stage_no).map(({ ordinal, attempt }) => `${ordinal}@${attempt}`)),
   );
@@ -90,9 +106,8 @@ async function restoreLeases(plan: LivePlan, store: CheckpointStore, durable: bo
     else if (bundle.state === 'open') over.push(bundle.bundle);
     for (const ordinal of bundle.ordinals) {
       const lost =
-        bundle.state !== 'closed' &&
-        !survives &&
-        !reported[bundle.stage_no]!.has(`${ordinal}@${bundle.attempt}`);
+        bundle.state !== 'closed' && !survives && !paid[bundle.stage_no]!.has(`${ordinal}@${bundle.attempt}`);
+      if (lost) paid[bundle.stage_no]!.add(`${ordinal}@${bundle.attempt}`);
       const losses = stage.board.lossesOf(ordinal) + (lost ? 1 : 0);
       stage.board.restore(ordinal, { attempt: bundle.attempt, losses });
     }

@@ -6,6 +6,7 @@ import {
   type StageRow,
 } from './checkpoint/checkpoint-store.js';
 import type { Clock } from './clock.js';
+import { counted } from './counted.js';
 import { verification_statement } from './links/truth.link.js';
 import { isTerminal } from './plan/phases.js';
 import type { ReportView, ReuseMisses, SloView, StatusView } from './views.js';
@@ -80,7 +81,7 @@ function notesOf(plan: PlanRow, stages: readonly StageRow[], certified: boolean)
     if (stage.matched === 0) notes.push(`Stage ${id} found nothing to do.`);
     if ((stage.truncated ?? 0) > 0) {
       notes.push(
-        `Stage ${id} was capped: ${stage.taken} of ${stage.matched} items were taken, ${stage.truncated} were left out.`,
+        `Stage ${id} was capped: ${stage.taken} of ${counted(stage.matched!, 'item')} taken, ${stage.truncated} left out.`,
       );
     }
   });

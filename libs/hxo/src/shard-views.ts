@@ -58,7 +58,8 @@ export function shardPage(
         if (query.phase !== null && board !== null && board.phaseOf(ordinal) !== query.phase) continue;
         const result = store.result(plan.plan_no, plan.revision, stage_no, ordinal);
         read_chars += result?.value.length ?? 0;
-        const phase = board?.phaseOf(ordinal) ?? result?.status ?? 'skipped';
+        const left = plan.finished_at === null ? 'pending' : 'skipped';
+        const phase = board?.phaseOf(ordinal) ?? result?.status ?? left;
         if (query.phase !== null && phase !== query.phase) continue;
         lines ??= parseShardLines(segment.lines);
         const failures = store.failuresOf(plan.plan_no, stage_no, ordinal);

@@ -1,5 +1,6 @@
 import type { PlanRow, StageRow } from './checkpoint/checkpoint-store.js';
 import { utcSeconds } from './clock.js';
+import { counted } from './counted.js';
 import type { LivePlan, LiveStage } from './plan/live-plan.js';
 import { isTerminal } from './plan/phases.js';
 import type { StageSpec } from './plan/plan-spec.js';
@@ -31,7 +32,7 @@ export function statusView(
     total_final: views.every((view) => view.total_final),
     merkle_root: plan.root,
     truth_certified: plan.root !== null,
-    submitted_at: utcSeconds(plan.submitted_at),
+    submitted_at: timeOrNull(plan.submitted_at),
     started_at: timeOrNull(plan.started_at),
     finished_at: timeOrNull(plan.finished_at),
     eta_seconds: ended ? 0 : live === undefined ? null : etaSeconds(live, monotonic_ms),
@@ -59,7 +60,7 @@ export function planListItem(
     failed_shards: counts.failed_shards,
     merkle_root: plan.root,
     truth_certified: plan.root !== null,
-    submitted_at: utcSeconds(plan.submitted_at),
+    submitted_at: timeOrNull(plan.submitted_at),
     finished_at: timeOrNull(plan.finished_at),
   };
 }
@@ -156,5 +157,5 @@ function waitingFor(plan: PlanRow, stages: readonly StageView[], live: LivePlan 
   if (trouble !== undefined) return trouble;
   const retrying = stages.reduce((sum, stage) => sum + stage.retrying_shards, 0);
   const moving = stages.some((stage) => stage.claimed_shards + stage.running_shards > 0);
-  return retrying > 0 && !moving ? `the back-off of ${retrying} shards that failed` : null;
+  return retrying > 0 && !moving ? `the back-off of ${counted(retrying, 'shard')} that failed` : null;
 }

@@ -14,7 +14,7 @@ export type PlanPhase =
   | 'aborted';
 
 export type StagePhase =
-  'waiting' | 'partitioning' | 'ready' | 'running' | 'collecting' | 'done' | 'failed' | 'skipped';
+  'waiting' | 'partitioning' | 'ready' | 'running' | 'collecting' | 'done' | 'failed' | 'skipped' | 'aborted'; // it had begun when its plan was stopped
 
 export type ShardPhase = 'pending' | 'retrying' | 'claimed' | 'running' | 'done' | 'failed' | 'skipped';
 
@@ -72,7 +72,8 @@ export interface StatusView extends CountsView {
   readonly retrying_shards: number;
   readonly merkle_root: Digest | null;
   readonly truth_certified: boolean;
-  readonly submitted_at: string;
+  /** Null while the plan is only created. */
+  readonly submitted_at: string | null;
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly eta_seconds: number | null;
@@ -137,7 +138,7 @@ export interface PlanListItem extends CountsView {
   readonly phase: PlanPhase;
   readonly merkle_root: Digest | null;
   readonly truth_certified: boolean;
-  readonly submitted_at: string;
+  readonly submitted_at: string | null;
   readonly finished_at: string | null;
 }
 

@@ -4,3 +4,4 @@ export { SettingsError, type Environment, type Problem } from './reader.js';
 export * from './settings.js';
 export * from './client-settings.js';
 export * from './load.js';
+export { preparePlaces, type Program } from './prepare-places.js';

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childEnvironment, loadClientSettings, loadSettings } from './load.js';
@@ -28,6 +28,11 @@ it('reads .env, and lets the environment win', () => {
 
 it('needs no .env', () => {
   expect(loadSettings(folder).workspace).toBe(folder);
+});
+
+it('names an .env that cannot be read', () => {
+  mkdirSync(join(folder, '.env'));
+  expect(() => loadSettings(folder)).toThrow(/^Fix this setting .*\.env: it cannot be read \(EISDIR/);
 });
 
 it('reads a token from its file', () => {

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { type ClientSettings, readClientSettings } from './client-settings.js';
-import type { Environment } from './reader.js';
+import { type Environment, SettingsError } from './reader.js';
 import { readSettings, type Settings } from './settings.js';
 
 /**
@@ -46,7 +46,9 @@ function readDotEnv(path: string): Environment {
   try {
     return parse(readFileSync(path));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return {};
+    const allowed = `it cannot be read (${message}). Make it a readable file, or take it away.`;
+    throw new SettingsError([{ variable: path, value: null, allowed }]);
   }
 }

@@ -17,13 +17,13 @@ export interface Problem {
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
   constructor(readonly problems: readonly Problem[]) {
+    const lines = problems.map(
+      ({ variable, value, allowed }) => `${variable}${value === null ? '' : `=${value}`}: ${allowed}`,
+    );
     super(
-      `Fix ${problems.length === 1 ? 'this setting' : `these ${problems.length} settings`} in the environment or in .env:\n` +
-        problems
-          .map(
-            ({ variable, value, allowed }) => `  ${variable}${value === null ? '' : `=${value}`}: ${allowed}`,
-          )
-          .join('\n'),
+      lines.length === 1
+        ? `Fix this setting in the environment or in .env: ${lines[0]}`
+        : [`Fix these ${lines.length} settings in the environment or in .env:`, ...lines].join('\n  '),
     );
   }
 }

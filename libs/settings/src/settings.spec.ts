@@ -193,9 +193,12 @@ describe('Redis', () => {
     expect(read({ HXO_REDIS_URL: url, HXO_BUNDLE_KEY: bundle_key }).redis).toEqual({ url, bundle_key });
   });
 
-  it.each(['localhost:6379', 'http://localhost', 'redis'])('HXO_REDIS_URL=%s is refused', (url) => {
-    expect(problemsOf({ HXO_REDIS_URL: url })).toHaveProperty('HXO_REDIS_URL');
-  });
+  it.each(['localhost:6379', 'http://localhost', 'redis', 'redis://'])(
+    'HXO_REDIS_URL=%s is refused',
+    (url) => {
+      expect(problemsOf({ HXO_REDIS_URL: url })).toHaveProperty('HXO_REDIS_URL');
+    },
+  );
 });
 
 describe('tokens', () => {

@@ -187,7 +187,7 @@ function readRedis(read: SettingsReader, machine: Machine): RedisSettings | null
   const url = read.text('HXO_REDIS_URL');
   const bundle_key = readSecret(read, machine, 'HXO_BUNDLE_KEY', 'HXO_BUNDLE_KEY_FILE') ?? null;
   if (url === undefined) return null;
-  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
+  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol) || new URL(url).host === '') {
     read.refuse('HXO_REDIS_URL', 'an address such as redis://127.0.0.1:6379 is allowed (rediss:// for TLS).');
     return null;
   }

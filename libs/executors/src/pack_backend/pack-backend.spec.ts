@@ -52,6 +52,7 @@ function writeTree(): void {
   write('a.txt', 'alpha');
   write('empty', '');
   write('bin/run.sh', '#!/bin/sh\n', 0o755);
+  write('back\\slash\\/..\\up.txt', 'a backslash is a letter');
   write('größe/日本語/\u{1f600}.md', 'unicode');
   write(`${'deep/'.repeat(30)}${'long-'.repeat(30)}name.ts`, 'a path of 300 bytes');
   write(`${'x'.repeat(99)}/${'y'.repeat(100)}`, 'a path that ustar splits');
@@ -324,7 +325,7 @@ describe('unpack', () => {
     };
   }
 
-  it.each(['../escaped', '/escaped', 'a/../../escaped', 'a//b', './a', 'a\\..\\b', 'nul\0', '..'])(
+  it.each(['../escaped', '/escaped', 'a/../../escaped', 'a//b', './a', 'nul\0', '..'])(
     'refuses the hostile name %j',
     async (name) => {
       await expect(restore(output, await forged([name], [{ name }]))).rejects.toThrow(UnpackError);

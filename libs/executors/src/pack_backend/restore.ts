@@ -1,5 +1,5 @@
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { sha256Stream } from '#hxo/execute';
 import type { ManifestEntry } from './manifest.js';
 import { UnpackError } from './unpack-error.js';
@@ -69,19 +69,25 @@ export class Restorer {
   }
 }
 
-/** Refuses names that lead out of the folder, or that another system would read as something else. */
+/** Refuses names that lead out of the folder. A backslash is a letter of a name where it does not separate names. */
 function checkPath(path: string, pack: string): void {
   const names = path.split('/');
-  if (/\p{Cc}|\\/u.test(path) || names.some((name) => name === '' || name === '.' || name === '..')) {
+  const leads = names.some((name) => name === '' || name === '.' || name === '..');
+  if (leads || /\p{Cc}/u.test(path)) {
     throw new UnpackError(
       `${JSON.stringify(path)} in pack ${pack} is not a path inside the folder. The manifest is not one that HXO wrote; get it again.`,
+    );
+  }
+  if (sep === '\\' && path.includes(sep)) {
+    throw new UnpackError(
+      `"${path}" in pack ${pack} cannot be a name on this system. Restore it on another one.`,
     );
   }
 }
 
 export function damaged(path: string, pack: string, why: string, cause?: unknown): UnpackError {
   return new UnpackError(
-    `"${path}" in pack ${pack} ${why}. Delete the folder, get manifest and blob again, or submit the plan again.`,
+    `"${path}" in pack ${pack} ${why}. Get manifest and blob again, or submit the plan again.`,
     { cause },
   );
 }

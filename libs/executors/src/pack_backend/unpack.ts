@@ -1,5 +1,4 @@
 import { mkdir, readdir } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract, type Extract, type Header } from 'tar-stream';
@@ -31,7 +30,7 @@ export interface UnpackOptions {
   /** The stage's artifact `packs`. */
   readonly packs: AsyncIterable<Uint8Array>;
   /** Opens a blob by digest; called twice for each. */
-  readonly open: (blob: Digest) => Promise<Readable>;
+  readonly open: (blob: Digest) => Promise<AsyncIterable<Uint8Array>>;
   /** A folder that is empty or does not exist. */
   readonly into: string;
   /** Called after each file (or range of one) that was restored and verified. */
@@ -118,8 +117,8 @@ async function verifyBlob(blob: PackBlob, { open }: UnpackOptions): Promise<void
   const hash = sha256Stream();
   let bytes = 0;
   for await (const chunk of await open(blob.blob)) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
+    hash.update(chunk);
+    bytes += chunk.length;
   }
   if (bytes !== blob.bytes || hash.digest() !== blob.blob) {
     throw new UnpackError(
@@ -193,7 +192,7 @@ function isEntry(header: Header, name: string, bytes: number): boolean {
 }
 
 function badPack(pack: ManifestPack, why: string, cause?: unknown): UnpackError {
-  return new UnpackError(`Pack ${pack.tar} ${why}. Delete the folder and submit the plan again.`, { cause });
+  return new UnpackError(`Pack ${pack.tar} ${why}. Submit the plan again.`, { cause });
 }
 
 function badArtifact(name: 'manifest' | 'packs', why: string): UnpackError {

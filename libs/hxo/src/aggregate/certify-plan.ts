@@ -1,4 +1,5 @@
 import type { PlanRow, Segment } from '../checkpoint/checkpoint-store.js';
+import { counted } from '../counted.js';
 import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive, enterPhase } from '../plan/enter-phase.js';
 import { PlanStopped, type LivePlan } from '../plan/live-plan.js';
@@ -107,7 +108,10 @@ export function errorOf(
   { total, failed, skipped }: { readonly total: number; readonly failed: number; readonly skipped: number },
 ): PlanRow['error'] {
   if (phase === 'succeeded') return null;
-  return { code: 'SHARDS_FAILED', detail: `${failed} of ${total} shards failed, ${skipped} were skipped.` };
+  return {
+    code: 'SHARDS_FAILED',
+    detail: `${failed} of ${counted(total, 'shard')} failed, ${skipped} skipped.`,
+  };
 }
 
 function sum(seal: Seal, column: 'total' | 'failed' | 'skipped'): number {

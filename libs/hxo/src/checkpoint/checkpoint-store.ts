@@ -1,7 +1,7 @@
 import type { Digest, Json } from '#truth';
 import type { ArtifactRef } from '../execute/artifact-store.js';
 import type { StageArtifact } from '../execute/contract.js';
-import type { PlanId, PlanSpec } from '../plan/plan-spec.js';
+import type { PlanId, PlanSpec, StageSpec } from '../plan/plan-spec.js';
 import type { AuditView, PlanPhase, StagePhase } from '../views.js';
 
 /** Rows as the engine knows them. Times are UTC milliseconds since 1970. Plans have a number beside their id: hot tables use it. */
@@ -15,7 +15,8 @@ export interface PlanRow {
   readonly spec_digest: Digest;
   readonly revision: number;
   readonly phase: PlanPhase;
-  readonly submitted_at: number;
+  /** Null until the plan is submitted. */
+  readonly submitted_at: number | null;
   readonly started_at: number | null;
   readonly finished_at: number | null;
   readonly error: { readonly code: string; readonly detail: string } | null;
@@ -49,6 +50,7 @@ export interface StageRow {
 /** Why a shard could not be reused. One letter each in a segment's row. */
 export const reuse_misses = {
   f: 'first_run',
+  o: 'options_changed',
   c: 'content_changed',
   e: 'executor_changed',
   x: 'not_cacheable',
@@ -148,6 +150,12 @@ export interface ReusableResult extends Omit<ResultRow, 'ordinal' | 'attempt' | 
   readonly source_plan_no: number;
 }
 
+/** A stage of an earlier plan: what reuse misses are explained by. */
+export interface EarlierStage {
+  readonly spec: StageSpec;
+  readonly executor_version: string;
+}
+
 /**
  * What may be done inside one transaction. Every method runs at once; nothing is durable, and nobody may be told, before
  * the promise of {@link CheckpointStore.write} resolves.
@@ -157,13 +165,20 @@ export interface Transaction {
   planPhase(plan_no: number): PlanPhase;
   updatePlan(
     plan_no: number,
-    change: Partial<Pick<PlanRow, 'phase' | 'started_at' | 'finished_at' | 'error' | 'root'>>,
+    change: Partial<
+      Pick<PlanRow, 'phase' | 'submitted_at' | 'started_at' | 'finished_at' | 'error' | 'root'>
+    >,
   ): void;
   updateStage(
     plan_no: number,
     stage_no: number,
     change: Partial<Omit<StageRow, 'plan_no' | 'stage_no'>>,
   ): void;
+  /**
+   * Ends the stages of a plan that is stopped: those that have begun are `aborted`, the one that the plan failed in
+   * `failed`, all others `skipped`.
+   */
+  endStages(plan_no: number, failed_stage_no: number | null, at: number): void;
   /** Adds to a stage's live counters. */
   countStage(
     plan_no: number,
@@ -226,7 +241,8 @@ export interface CheckpointStore extends PlanReader {
    * @param patience `engine`: waits for as long as the store is unavailable; `request`: rejects at once
    */
   write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T>;
-  unfinishedPlans(): PlanRow[];
+  /** Plans that were submitted and have not ended; their names only, so that one damaged row costs no other plan. */
+  unfinishedPlans(): Pick<PlanRow, 'plan_no' | 'plan_id'>[];
   segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[];
   result(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
   /** Ordinal and status of every result: for rehydration. */
@@ -236,14 +252,15 @@ export interface CheckpointStore extends PlanReader {
     stage_no: number,
   ): IterableIterator<{ readonly ordinal: number; readonly status: 'done' | 'failed' }>;
   bundles(plan_no: number): IterableIterator<BundleRow>;
+  bundle(plan_no: number, bundle: number): BundleRow | null;
   failures(plan_no: number, stage_no: number): FailureRow[];
   failuresOf(plan_no: number, stage_no: number, ordinal: number): FailureRow[];
   /** Results of certified plans with this content id. */
   reusable(cas: Uint8Array): ReusableResult | null;
   /** Does any certified plan offer results for reuse? */
   anyReusable(): boolean;
-  /** Executor version of the latest certified plan of this name with a stage of this id, or null. */
-  earlierStage(plan_name: string, stage_id: string): { readonly executor_version: string } | null;
+  /** The stage of this id in the latest certified plan of this name that has one, or null. */
+  earlierStage(plan_name: string, stage_id: string): EarlierStage | null;
   failedResults(
     plan_no: number,
     revision: number,

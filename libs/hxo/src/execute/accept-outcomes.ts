@@ -37,8 +37,8 @@ export interface Acceptance {
 }
 
 /**
- * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory, so
- * that it may run again if the transaction does.
+ * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory but the
+ * plan's count of bundles, so that it may run again if the transaction does.
  *
  * An outcome below its shard's fence is late and dropped, and so is every one of a plan that has ended. One of a shard that
  * has a result already is a duplicate when the digests agree; when they do not, the executor is not deterministic: the
@@ -81,6 +81,19 @@ export function acceptOutcomes(
   const failed = failures.filter((failure) => failure.final).length;
   if (done.length + failed > 0) tx.countStage(plan.plan_no, stage_no, { done: done.length, failed });
   if (batch.final) tx.setBundleState(plan.plan_no, batch.bundle, 'closed', batch.worker);
+  const charged = returned.filter((shard) => shard.charged).map(({ ordinal }) => ordinal);
+  if (charged.length > 0) {
+    // What a shard is charged with must outlive this process: to the store it is a lease of its own that was lost.
+    const ordinals = charged.sort((a, b) => a - b);
+    const lost = {
+      bundle: ++plan.bundle,
+      stage_no,
+      ordinals,
+      attempt: batch.attempt,
+      state: 'lost' as const,
+    };
+    tx.insertBundle(plan.plan_no, lost, ports.now_ms);
+  }
   const told = failures.map((failure) => ({ ...failure, attempt: batch.attempt }));
   const { genesis } = ports;
   const { id } = stage.spec;

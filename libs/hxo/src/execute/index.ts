@@ -3,6 +3,7 @@ export * from './contract.js';
 export * from './artifact-store.js';
 export * from './workspace.js';
 export * from './transport.js';
+export { pastLimit } from './outcome.js';
 export { registerExecutors, runBundle } from './run-bundle.js';
 export { sha256, sha256Stream, parseDigest, isDigest, canonicalJson } from '#truth';
 export type { Digest, Json } from '#truth';

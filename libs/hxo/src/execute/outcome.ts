@@ -2,7 +2,7 @@ import { canonicalJson, isDigest, NotCanonicalError, sha256, type Digest } from 
 import type { ArtifactRef } from './artifact-store.js';
 import { value_bytes_max } from './check-outcome.js';
 import { FailShard, type FailureVerdict, type ShardOutput, type StageOutput } from './contract.js';
-import type { Outcome } from './transport.js';
+import type { Bundle, Outcome } from './transport.js';
 
 /** What executors return and throw, checked and made into outcomes. */
 
@@ -13,14 +13,27 @@ const code_chars_max = 64;
 const digest_form = '64 lower-case hex digits';
 const no_artifacts: readonly ArtifactRef[] = [];
 
-/** The outcome of a shard that ran past its limit. */
-export function shardTimeout(ordinal: number, limit_ms: number, duration_ms: number): Outcome {
+/**
+ * The outcome of a shard, or of a collector, that ran past its limit.
+ * @param ended_by_force it did not mind its signal
+ */
+export function pastLimit(
+  { work, shard_timeout_ms: limit_ms }: Pick<Bundle, 'work' | 'shard_timeout_ms'>,
+  ordinal: number,
+  duration_ms: number,
+  ended_by_force = false,
+): Outcome {
+  const collects = work.type === 'collect';
+  const force = ended_by_force ? ' and did not mind its signal: its worker was ended' : '';
+  const advice = collects
+    ? `Raise the stage's shard_timeout_ms above ${limit_ms}: a collector gets at least 10 minutes, and more when shards do.`
+    : 'Make shards smaller, or raise shard_timeout_ms.';
   return {
     ordinal,
     status: 'failed',
     verdict: 'retry',
-    code: 'SHARD_TIMEOUT',
-    message: `The shard ran past its limit of ${limit_ms} ms. Make shards smaller, or raise shard_timeout_ms.`,
+    code: collects ? 'COLLECT_TIMEOUT' : 'SHARD_TIMEOUT',
+    message: `The ${collects ? 'collector' : 'shard'} ran past its limit of ${limit_ms} ms${force}. ${advice}`,
     duration_ms,
   };
 }

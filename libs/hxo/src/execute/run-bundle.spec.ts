@@ -246,6 +246,27 @@ describe('runBundle', () => {
     });
   });
 
+  it('names a collector past its limit as such', async () => {
+    const host = new RecordingHost(
+      executorOf(async () => null, {
+        collect: async (_, { signal }) => {
+          await wait(5_000, signal);
+          throw new Error('It was not aborted.');
+        },
+      }),
+    );
+    const work: Bundle['work'] = { type: 'collect', results: sha256('') };
+    await runBundle({ ...bundleOf([]), shard_timeout_ms: 30, work }, host);
+    expect(host.outcomes).toMatchObject([
+      {
+        code: 'COLLECT_TIMEOUT',
+        message: expect.stringMatching(
+          /^The collector ran past its limit of 30 ms\. Raise the stage's/,
+        ) as string,
+      },
+    ]);
+  });
+
   it('counts a shard that ends by itself after its limit as timed out, its signal read late or never', async () => {
     let late: AbortSignal | undefined;
     const host = new RecordingHost(

@@ -13,7 +13,7 @@ import {
   done,
   failed,
   failureOf,
-  shardTimeout,
+  pastLimit,
   type Accepted,
   type Failure,
 } from './outcome.js';
@@ -181,7 +181,7 @@ class BundleRun {
   #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
     const duration_ms = Math.round(elapsed_ms * 1_000) / 1_000;
     if (context.timed_out) {
-      this.#unreported.push(shardTimeout(ordinal, this.bundle.shard_timeout_ms, duration_ms));
+      this.#unreported.push(pastLimit(this.bundle, ordinal, duration_ms));
     } else if (!('verdict' in result)) {
       this.#unreported.push(done(ordinal, result, duration_ms));
     } else if (!this.host.signal.aborted) {
@@ -216,7 +216,7 @@ class BundleRun {
         delay_ms = Math.min(delay_ms, left_ms);
       } else {
         context.timed_out = true;
-        context.abort(new DOMException(`The shard's ${limit_ms} ms are over.`, 'TimeoutError'));
+        context.abort(new DOMException(`Its limit of ${limit_ms} ms is over.`, 'TimeoutError'));
       }
     }
     this.#wakeIn(Math.ceil(delay_ms));

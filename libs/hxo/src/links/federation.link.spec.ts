@@ -164,6 +164,32 @@ describe('leasing and accepting', () => {
     expect(resultsOf(plan_id)[0]).toMatchObject({ attempt: 2, value: '{"shard":0}' });
   });
 
+  it('accepts what comes late while nobody else has been given the shard', async () => {
+    await start({
+      slots: 1,
+      work: async (_, worker) => {
+        // The only worker is out of reach: what it had waits for it, or for another.
+        hxo.transport.resize(0);
+        worker.die();
+      },
+    });
+    const plan_id = await hxo.submit([{ id: 's', config: { waves: [1] } }]);
+    const bundle = await firstBundle();
+    const { board } = hxo.engine.find(plan_id)!.stages[0]!;
+    while (board.lossesOf(0) === 0) await sleep(1);
+    expect([board.attemptOf(0), board.phaseOf(0)]).toEqual([1, 'pending']);
+    const back = hxo.transport.workerOf(bundle);
+    await back.report([done(0, 'forged')], true, 2);
+    expect(resultsOf(plan_id)).toEqual([]);
+    await back.report([], false);
+    await back.report([done(0)], true);
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 1 });
+    expect(resultsOf(plan_id)[0]).toMatchObject({ attempt: 1, value: '{"shard":0}' });
+    expect(hxo.transport.bundles).toHaveLength(1);
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    expect(hxo.store.bundle(plan_no, bundle.bundle)).toMatchObject({ state: 'closed' });
+  });
+
   it('frees shards of a bundle that ended without a word on them, at no charge', async () => {
     await start({
       slots: 1,
@@ -262,7 +288,7 @@ describe('failures and lost leases', () => {
       failed_shards: 1,
       truth_certified: true,
     });
-    expect(status.error).toEqual({ code: 'SHARDS_FAILED', detail: '1 of 6 shards failed, 0 were skipped.' });
+    expect(status.error).toEqual({ code: 'SHARDS_FAILED', detail: '1 of 6 shards failed, 0 skipped.' });
     expect(failuresOf(status.plan_id as PlanId)).toEqual(['1@1 BROKEN', '1@2 BROKEN', '1@3 BROKEN']);
     expect(resultsOf(status.plan_id as PlanId)[1]).toMatchObject({ status: 'failed', attempt: 3 });
     const told = hxo.events.filter(({ topic }) => topic === 'hxo.shard.failed');
@@ -290,6 +316,22 @@ describe('failures and lost leases', () => {
     const { plan_id, phase } = await hxo.run([{ id: 's', config: { waves: [1] } }]);
     expect(phase).toBe('failed');
     expect(failuresOf(plan_id as PlanId)).toEqual([`0@${lease_losses_max + 1} BAD_INSTALL`]);
+  });
+
+  it('remembers over a restart how many workers a shard has halted', async () => {
+    const halt: Work = async (bundle, worker) =>
+      bundle.attempt <= 3 ? worker.report([failed(0, 'halt', 'BAD_INSTALL')], true) : undefined;
+    await start({ work: halt });
+    const plan_id = await hxo.submit([{ id: 's', config: { waves: [1] } }]);
+    await firstBundle();
+    const { board } = hxo.engine.find(plan_id)!.stages[0]!;
+    while (board.attemptOf(0) < 4 || board.phaseOf(0) !== 'running') await sleep(1);
+    await hxo.restart(async () => {});
+    // Three that it has halted, and the fourth, which went with the process.
+    expect(hxo.engine.find(plan_id)!.stages[0]!.board.lossesOf(0)).toBe(4);
+    await hxo.restart();
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
+    expect(failuresOf(plan_id)).toEqual([]);
   });
 
   it('charges a shard with nothing for a full disk, waits ever longer for room, and says so', async () => {

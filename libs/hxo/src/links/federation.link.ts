@@ -1,33 +1,13 @@
 import type { Digest } from '#truth';
-import type { BundleRow, CheckpointStore } from '../checkpoint/checkpoint-store.js';
+import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
-import type { Clock } from '../clock.js';
-import {
-  acceptLoss,
-  acceptOutcomes,
-  auditRejections,
-  isLastLoss,
-  type Acceptance,
-} from '../execute/accept-outcomes.js';
-import type { ArtifactStore } from '../execute/artifact-store.js';
-import { checkBatch, checkedCollection } from '../execute/check-outcome.js';
+import { checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
-import { disk_full } from '../execute/outcome.js';
-import type {
-  Bundle,
-  LeaseRef,
-  Outcome,
-  OutcomeBatch,
-  Transport,
-  TransportSink,
-} from '../execute/transport.js';
-import type { GenesisLink } from './genesis.link.js';
-import type { TruthLink } from './truth.link.js';
+import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
+import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
-import { backOff } from '../schedule/back-off.js';
 import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
-import { FairRoundRobin } from '../schedule/fair-round-robin.js';
 import { Leases, refOf, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
@@ -38,39 +18,24 @@ const reconcile_every_ms = 2_000;
 /** Wait before bundles that the transport did not take are offered again. */
 const offer_again_ms = 1_000;
 
-export interface FederationPorts {
-  readonly store: CheckpointStore;
+export interface FederationPorts extends AcceptancePorts {
   readonly transport: Transport;
-  readonly artifacts: ArtifactStore;
-  readonly genesis: GenesisLink;
-  readonly truth: TruthLink;
-  readonly clock: Clock;
-  /** A number in [0, 1). */
-  readonly random: () => number;
   /** HXO_MAX_CONCURRENCY: shards executing at once, over all plans. */
   readonly max_concurrency: number;
   /** Told of errors that no caller awaits. */
   readonly onError: (error: unknown) => void;
 }
 
-interface Waiting {
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
-}
-
 /**
- * Leases shards to workers and accepts what comes back. Holds a bounded window of bundles in flight; everything that it
+ * Leases shards and collectors to workers, and hears what becomes of the leases. Holds a bounded window of bundles in flight; everything that it
  * keeps in memory can be rebuilt from the checkpoint store.
  */
 export class FederationLink implements TransportSink {
-  private readonly scheduler = new FairRoundRobin<LiveStage>();
   private readonly leases: Leases;
-  private readonly executing = new Map<LiveStage, Waiting>();
+  private readonly executing: ExecutingStages;
   private readonly collectors: Collectors;
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
-  /** Stages whose shards come back because of a full disk, until one of them is done. */
-  private readonly disk_full = new Map<LiveStage, string>();
   private leasing = false;
   private timers: NodeJS.Timeout[] = [];
 
@@ -78,6 +43,7 @@ export class FederationLink implements TransportSink {
     this.leases = new Leases(() => ports.clock.monotonic_ms());
     this.lines = new ShardLinesReader(ports.store);
     this.retries = new RetryQueue(() => ports.clock.monotonic_ms());
+    this.executing = new ExecutingStages(ports, this.retries, () => this.pump());
     this.collectors = new Collectors(this.retries, ports.random, () => this.pump());
   }
 
@@ -107,12 +73,7 @@ export class FederationLink implements TransportSink {
   /** Executes a stage's shards. Resolves when each is done, failed or skipped; rejects when the plan is stopped. */
   execute(stage: LiveStage): Promise<void> {
     if (stage.plan.stopped !== null) return Promise.reject(stage.plan.stopped);
-    return new Promise((resolve, reject) => {
-      this.executing.set(stage, { resolve, reject });
-      this.scheduler.add(stage);
-      this.settle(stage);
-      this.pump();
-    });
+    return this.executing.execute(stage);
   }
 
   /** Runs a stage's collector over its gathered results, leased and fenced like a shard. Rejects when it fails for good. */
@@ -123,12 +84,7 @@ export class FederationLink implements TransportSink {
 
   /** Gives up everything of a plan that was stopped: its leases, its waiting work, its workers. */
   async drop(plan: LivePlan): Promise<void> {
-    for (const stage of plan.stages) {
-      this.scheduler.remove(stage);
-      this.executing.get(stage)?.reject(plan.stopped);
-      this.executing.delete(stage);
-      this.disk_full.delete(stage);
-    }
+    this.executing.drop(plan);
     this.collectors.drop(plan);
     for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
     await this.ports.transport.cancel(plan.plan_id);
@@ -140,12 +96,9 @@ export class FederationLink implements TransportSink {
    * called before {@link start}, so that no report of theirs comes too early.
    */
   resume(plan: LivePlan, bundles: readonly BundleRow[]): void {
-    for (const { stage_no, bundle, attempt, ordinals } of bundles) {
-      const stage = plan.stages[stage_no]!;
-      const mine = ordinals.filter((ordinal) => stage.board.reclaim(ordinal, attempt));
-      const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(mine) };
-      const concurrency = stage.executor.load === 'cpu' ? 1 : ordinals.length;
-      this.leases.grant(this.leases.open({ stage, bundle, attempt, work, concurrency }));
+    for (const row of bundles) {
+      const { board } = plan.stages[row.stage_no]!;
+      this.takeUp(plan, row, new Set(row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt))));
     }
   }
 
@@ -156,8 +109,8 @@ export class FederationLink implements TransportSink {
       const { board, spec, executor_version } = stage;
       const obstacle =
         board.waiting() > 0 ? this.ports.transport.obstacle(spec.executor, executor_version) : null;
-      const waits_for = obstacle ?? this.disk_full.get(stage);
-      if (waits_for !== undefined) return waits_for;
+      const waits_for = obstacle ?? this.executing.waitsForRoom(stage);
+      if (waits_for !== null) return waits_for;
     }
     return null;
   }
@@ -183,8 +136,8 @@ export class FederationLink implements TransportSink {
   }
 
   async outcomes(batch: OutcomeBatch): Promise<void> {
-    const lease = this.leases.of(batch);
-    // A lease that is over: its shards are, or will be, somebody else's. What it reports comes too late.
+    const lease = this.leases.of(batch) ?? this.late(batch);
+    // A lease that is over: its shards are done, or somebody else's. What it reports comes too late.
     if (lease === undefined) return;
     this.leases.renew(lease);
     const { work } = lease;
@@ -213,7 +166,7 @@ export class FederationLink implements TransportSink {
       this.leases.inFlight(spec.executor) < this.window(spec.executor);
     while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
       const collector = this.collectors.next(hasRoom);
-      const stage = collector === null ? this.scheduler.next(hasRoom) : null;
+      const stage = collector === null ? this.executing.next(hasRoom) : null;
       if (collector !== null) this.guard(this.leaseCollector(collector));
       else if (stage !== null) this.guard(this.lease(stage));
       else return;
@@ -288,8 +241,7 @@ export class FederationLink implements TransportSink {
     if (work.type === 'collect') stage.collect_attempts--;
     this.retries.after(offer_again_ms, () => {
       if (work.type === 'collect') this.collectors.wait({ stage, work });
-      else for (const ordinal of work.open) stage.board.release(ordinal);
-      this.settle(stage);
+      else this.executing.release(stage, work.open);
       this.pump();
     });
   }
@@ -301,85 +253,12 @@ export class FederationLink implements TransportSink {
     await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
   }
 
-  // Acceptance.
+  // What leases end with.
 
-  private async accept(lease: Lease, { ordinals, open }: ShardWork, batch: OutcomeBatch): Promise<void> {
-    const { store, genesis, truth, clock, artifacts } = this.ports;
-    const { stage } = lease;
-    const { outcomes, rejections } = await checkBatch(batch.outcomes, ordinals, artifacts);
-    const accepted = await store.write((tx) => {
-      const audited = auditRejections(tx, stage, rejections, truth);
-      const taken = acceptOutcomes(
-        tx,
-        stage,
-        { ...batch, outcomes },
-        { genesis, truth, now_ms: clock.now_ms() },
-      );
-      return { ...taken, events: [...audited, ...taken.events] };
-    }, 'engine');
-    genesis.announce(accepted.events);
-    if (stage.plan.stopped !== null) return;
-    for (const { ordinal } of outcomes) open.delete(ordinal);
-    stage.sizer.observe(accepted.done.length, sum(outcomes));
-    stage.executed += accepted.done.length;
-    this.follow(stage, accepted, batch.worker);
-    if (batch.final) {
-      for (const ordinal of open) stage.board.release(ordinal);
-      this.leases.end(lease);
-    }
-    this.settle(stage);
+  private async accept(lease: Lease, work: ShardWork, batch: OutcomeBatch): Promise<void> {
+    await this.executing.accept(lease, work, batch);
+    if (batch.final) this.leases.end(lease);
     this.pump();
-  }
-
-  /** Moves the board to where the store is. */
-  private follow(stage: LiveStage, accepted: Acceptance, worker: string): void {
-    const { board } = stage;
-    for (const ordinal of accepted.done) board.done(ordinal);
-    if (accepted.done.length > 0) this.disk_full.delete(stage);
-    for (const { ordinal, code, charged } of accepted.returned) {
-      if (code === disk_full) this.disk_full.set(stage, `room on the disk of ${worker}`);
-      board.retryLater(ordinal, charged ? 'loss' : null);
-      this.retryLater(stage, ordinal, board.attemptOf(ordinal));
-    }
-    for (const { ordinal, final } of accepted.failures) {
-      if (final) {
-        board.failed(ordinal);
-        continue;
-      }
-      board.retryLater(ordinal);
-      this.retryLater(stage, ordinal, board.failuresOf(ordinal));
-    }
-    if (accepted.failures.some((failure) => failure.final)) this.applyPolicy(stage);
-  }
-
-  /** @param times that the shard has come back so far, from 1 */
-  private retryLater({ board, spec }: LiveStage, ordinal: number, times: number): void {
-    this.retries.after(backOff(spec.retry, times, this.ports.random()), () => {
-      board.retry(ordinal);
-      this.pump();
-    });
-  }
-
-  /** What a shard that has failed for good means for the others. */
-  private applyPolicy({ board, spec, plan }: LiveStage): void {
-    if (spec.failure_policy === 'halt_stage') board.halt();
-    if (spec.failure_policy === 'halt_plan') {
-      plan.halted = true;
-      for (const other of plan.stages) if (this.executing.has(other)) other.board.halt();
-    }
-  }
-
-  private settle(stage: LiveStage): void {
-    for (const each of stage.plan.halted ? stage.plan.stages : [stage]) {
-      const waiting = this.executing.get(each);
-      if (waiting === undefined) continue;
-      if (each.board.blockedByWave()) each.board.halt();
-      if (!each.board.settled()) continue;
-      this.executing.delete(each);
-      this.disk_full.delete(each);
-      this.scheduler.remove(each);
-      waiting.resolve();
-    }
   }
 
   private async collected(lease: Lease, work: CollectWork, batch: OutcomeBatch): Promise<void> {
@@ -395,7 +274,30 @@ export class FederationLink implements TransportSink {
     this.pump();
   }
 
-  // Leases that are lost.
+  // Leases that are lost, and those that are found again.
+
+  private takeUp(
+    plan: LivePlan,
+    { stage_no, bundle, attempt, ordinals }: BundleRow,
+    open: Set<number>,
+  ): Lease {
+    const stage = plan.stages[stage_no]!;
+    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open };
+    const concurrency = stage.executor.load === 'cpu' ? 1 : ordinals.length;
+    const lease = this.leases.open({ stage, bundle, attempt, work, concurrency });
+    this.leases.grant(lease);
+    return lease;
+  }
+
+  /** A lease that was lost is taken up again when its worker reports after all, for the shards whose last lease it still is. */
+  private late(at: LeaseRef): Lease | undefined {
+    const plan = this.executing.plan(at.plan_id);
+    const row = plan === undefined ? null : this.ports.store.bundle(plan.plan_no, at.bundle);
+    if (plan === undefined || row?.state !== 'lost' || row.attempt !== at.attempt) return undefined;
+    const { board } = plan.stages[row.stage_no]!;
+    const free = row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt));
+    return free.length === 0 ? undefined : this.takeUp(plan, row, new Set(free));
+  }
 
   private expire(): void {
     for (const lease of this.leases.all()) {
@@ -425,25 +327,16 @@ export class FederationLink implements TransportSink {
   }
 
   private async lose(lease: Lease, reason: string): Promise<void> {
-    const { store, genesis, clock } = this.ports;
-    const { stage, work } = lease;
+    const { store } = this.ports;
+    const { stage, bundle, work } = lease;
     this.leases.end(lease);
     if (stage.plan.stopped !== null) return;
     if (!this.leasing) return this.handBack(lease);
-    const open = work.type === 'shards' ? [...work.open] : [];
-    const now_ms = clock.now_ms();
-    const events = await store.write(
-      (tx) => acceptLoss(tx, stage, lease, open, reason, { genesis, now_ms }),
-      'engine',
-    );
-    genesis.announce(events);
-    if (stage.plan.stopped !== null) return;
-    if (work.type === 'collect') this.collectors.ended(stage, work, undefined);
-    const gone = open.filter((ordinal) => isLastLoss(stage.board.lossesOf(ordinal)));
-    for (const ordinal of gone) stage.board.failed(ordinal);
-    for (const ordinal of open) if (stage.board.isUnderWay(ordinal)) stage.board.lose(ordinal);
-    if (gone.length > 0) this.applyPolicy(stage);
-    this.settle(stage);
+    if (work.type === 'shards') await this.executing.lose(lease, work, reason);
+    else {
+      await store.write((tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'lost', null), 'engine');
+      this.collectors.ended(stage, work, undefined);
+    }
     this.pump();
   }
 
@@ -467,11 +360,4 @@ function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
     shard_timeout_ms: work.type === 'collect' ? collectTimeout(stage.spec) : stage.spec.shard_timeout_ms,
     work,
   };
-}
-
-function sum(outcomes: readonly Outcome[]): number {
-  return outcomes.reduce(
-    (total, outcome) => total + (outcome.status === 'done' ? outcome.duration_ms : 0),
-    0,
-  );
 }

@@ -110,7 +110,7 @@ function predicateOf(
       artifacts_rehashed: seal.artifacts_rehashed,
     },
     versions: { hxo: hxo_version, node: process.versions.node },
-    started_at: utcSeconds(plan.started_at ?? plan.submitted_at),
+    started_at: utcSeconds(plan.started_at!),
     finished_at: utcSeconds(finished_at),
   };
 }

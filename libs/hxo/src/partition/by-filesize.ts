@@ -2,6 +2,7 @@ import { sha256Stream, type Digest, type Json } from '#truth';
 import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { cutIntoBins, type Bin } from './by-filesize-bins.js';
 import { ConfigError, type Partitioner, type PartitionSummary, type ShardDraft } from './contract.js';
+import { globFault } from './glob-fault.js';
 
 /** 1 MB is a million bytes, as on the label of a disk. */
 export const bytes_per_mb = 1_000_000;
@@ -137,6 +138,10 @@ function parseGlobs(field: string, globs: Json): readonly string[] {
       field,
       `${field} must be a list of at most ${globs_max} globs, such as ["src/**/*.ts"].`,
     );
+  }
+  for (const glob of globs) {
+    const fault = globFault(glob);
+    if (fault !== null) throw new ConfigError(field, `${field}: the glob ${JSON.stringify(glob)} ${fault}`);
   }
   return globs;
 }

@@ -1,4 +1,4 @@
-import { hash_bytes, type Digest } from '#truth';
+import { canonicalJson, hash_bytes, type Digest } from '#truth';
 import type { Background } from '../background.js';
 import type {
   CheckpointStore,
@@ -8,6 +8,7 @@ import type {
   Segment,
 } from '../checkpoint/checkpoint-store.js';
 import type { LiveStage } from '../plan/live-plan.js';
+import type { StageSpec } from '../plan/plan-spec.js';
 import type { SegmentDraft } from './segments.js';
 
 /** A stage's segments with the results that need no execution. */
@@ -84,7 +85,15 @@ export function missOf(stage: LiveStage, store: CheckpointStore): ReuseMissLette
   if (!stage.executor.cacheable) return 'x';
   const earlier = store.earlierStage(stage.plan.spec.name, stage.spec.id);
   if (earlier === null) return 'f';
-  return earlier.executor_version === stage.executor_version ? 'c' : 'e';
+  const same_executor =
+    earlier.spec.executor === stage.spec.executor && earlier.executor_version === stage.executor_version;
+  if (!same_executor) return 'e';
+  return optionsOf(earlier.spec) === optionsOf(stage.spec) ? 'c' : 'o';
+}
+
+/** What the author of a plan chose that decides on the shards. */
+function optionsOf({ kind, partitioner, config }: StageSpec): string {
+  return canonicalJson({ kind, partitioner, config });
 }
 
 function allMissed(drafts: readonly SegmentDraft[], letter: ReuseMissLetter): WithReuse {

@@ -21,7 +21,8 @@ export async function partitionStage(stage: LiveStage, ports: EnginePorts): Prom
   });
   const { summary, misses } = await partitioning.catch((error: unknown) => {
     if (error instanceof PlanStopped) throw error;
-    throw new PlanStopped('failed', 'PARTITION_FAILED', `Stage ${spec.id}: ${(error as Error).message}`);
+    const detail = `Stage ${spec.id}: ${(error as Error).message}`;
+    throw new PlanStopped('failed', 'PARTITION_FAILED', detail, stage_no);
   });
   await store.write((tx) => {
     assertAlive(tx.planPhase(plan.plan_no));
@@ -116,7 +117,7 @@ function assertWithinCap(stage: LiveStage, drafts: readonly SegmentDraft[]): voi
   const detail =
     `Stage ${stage.spec.id} brings the plan to more than ${max_shards} shards. ` +
     'Raise constraints.max_shards (HXO_MAX_SHARDS caps it), or make shards larger in the stage config.';
-  throw new PlanStopped('failed', 'MAX_SHARDS_EXCEEDED', detail);
+  throw new PlanStopped('failed', 'MAX_SHARDS_EXCEEDED', detail, stage.stage_no);
 }
 
 function range(first: number, count: number): number[] {

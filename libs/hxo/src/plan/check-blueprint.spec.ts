@@ -60,11 +60,15 @@ describe('checkBlueprint', () => {
   });
 
   it.each([
-    ['partitioner', 'by_sql_batch', 'by_filesize, by_module'],
-    ['partitioner', 'by_magic', 'by_filesize, by_module'],
+    ['partitioner', 'by_sql_batch', 'by_filesize, by_module (not in this build)'],
+    ['partitioner', 'by_magic', 'by_filesize, by_module (not in this build)'],
     ['executor', 'sql_migrate', 'pack_backend'],
     ['executor', 'toString', 'pack_backend'],
-    ['scheduler', 'lifo', 'fair_round_robin, hot_shard_splitter, backpressure_aware'],
+    [
+      'scheduler',
+      'lifo',
+      'fair_round_robin, hot_shard_splitter (not in this build), backpressure_aware (not in this build)',
+    ],
   ])('refuses %s %s, naming the stage and what is allowed', (field, name, allowed) => {
     const error = errorOf({ id: 'fine' }, { id: 'bad', [field]: name });
     expect(error.code).toBe('BLUEPRINT_VIOLATION');
@@ -90,6 +94,23 @@ describe('checkBlueprint', () => {
     expect(error.errors.map(({ field }) => field)).toEqual(fields.map((field) => `stages[1].${field}`));
     for (const { message } of error.errors) expect(message).toContain(`Stage ${id}: `);
   });
+
+  it('says what may be used in the place of what is not in this build', () => {
+    expect(errorOf({ id: 's', partitioner: 'by_module' }).message).toBe(
+      'Stage s: partitioner by_module (deploy.pack) is not in this build. Remove the stage, or name by_filesize instead.',
+    );
+  });
+
+  it.each(['.', '..', '', 'a/b', 'a\\b', 'a b', 'ä', 'x'.repeat(65), 'a\n'])(
+    'refuses stage id %j, which is no safe name of a folder',
+    (id) => {
+      const error = errorOf({ id: 'fine' }, { id });
+      expect([error.code, error.errors[0]!.field]).toEqual(['BLUEPRINT_VIOLATION', 'stages[1].id']);
+      expect(error.message).toContain('is not allowed. Use 1 to 64');
+    },
+  );
+
+  it.each(['...', '.a', 'a..b', 'A-1_2.x'])('takes stage id %s', (id) => check({ id }));
 
   it('tells what is wrong before what is missing', () => {
     const error = errorOf({ id: 'later', partitioner: 'by_module' }, { id: 'wrong', executor: 'nope' });

@@ -6,10 +6,12 @@ import type { PlanSpec, StageSpec } from './plan-spec.js';
 
 /** Stages listed in the message on an unknown dependency: a plan may name many thousand of those. */
 const listed_max = 20;
+/** Stage ids name folders and files of what a plan makes: one path segment, everywhere. */
+const safe_id = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
 
 /**
  * Checks a plan against the contract: partitioner, executor and scheduler allowed for each kind and present here,
- * config understood, stage ids unique, dependencies known and free of cycles. Pure.
+ * config understood, stage ids safe and unique, dependencies known and free of cycles. Pure.
  *
  * Throws HxoError BLUEPRINT_VIOLATION naming every offending stage and what is allowed, or NOT_IN_THIS_BUILD when all
  * that is wrong is that a partitioner, executor or scheduler of the contract is not built yet.
@@ -37,13 +39,20 @@ export function checkBlueprint(plan: PlanSpec, catalogue: Catalogue): void {
     const name = stage[field];
     const path = `stages[${index}].${field}`;
     if (!allowed.includes(name)) {
-      const message = `Stage ${stage.id}: ${field} ${name} is not allowed for ${stage.kind}. Allowed: ${allowed.join(', ')}.`;
+      const message = `Stage ${stage.id}: ${field} ${name} is not allowed for ${stage.kind}. Allowed: ${offer(allowed, built)}.`;
       violations.push({ field: path, message });
     } else if (!built.includes(name)) {
-      const message = `Stage ${stage.id}: ${field} ${name} (${stage.kind}) is not in this build yet. Remove the stage, or use a build that has it.`;
+      const instead = allowed.filter((each) => built.includes(each)).join(' or ');
+      const way_out = instead === '' ? 'use a build that has it' : `name ${instead} instead`;
+      const message = `Stage ${stage.id}: ${field} ${name} (${stage.kind}) is not in this build. Remove the stage, or ${way_out}.`;
       missing.push({ field: path, message });
     }
   }
+}
+
+/** Names that are allowed, and which of them this build lacks. */
+function offer(allowed: readonly string[], built: readonly string[]): string {
+  return allowed.map((name) => (built.includes(name) ? name : `${name} (not in this build)`)).join(', ');
 }
 
 function configViolations(stage: StageSpec, index: number, catalogue: Catalogue): FieldError[] {
@@ -64,6 +73,12 @@ function dagViolations(stages: readonly StageSpec[]): FieldError[] {
   const violations: FieldError[] = [];
   const seen = new Set<string>();
   stages.forEach((stage, index) => {
+    if (!safe_id.test(stage.id)) {
+      violations.push({
+        field: `stages[${index}].id`,
+        message: `Stage id ${JSON.stringify(stage.id.slice(0, 64))} is not allowed. Use 1 to 64 letters, digits, ".", "_" or "-", and neither "." nor "..".`,
+      });
+    }
     if (seen.has(stage.id)) {
       violations.push({
         field: `stages[${index}].id`,

@@ -11,6 +11,8 @@ export class PlanStopped extends Error {
     readonly phase: 'failed' | 'aborted',
     readonly code: string,
     readonly detail: string,
+    /** The stage that the plan failed in. */
+    readonly stage_no: number | null = null,
   ) {
     super(`${code}: ${detail}`);
   }
@@ -34,7 +36,6 @@ export class LivePlan {
     readonly plan_id: PlanId,
     readonly revision: number,
     readonly spec: PlanSpec,
-    readonly submitted_at: number,
     from: { readonly phase: PlanPhase; readonly started_at: number | null },
     executors: readonly { readonly executor: Executor; readonly version: string }[],
   ) {

@@ -15,12 +15,14 @@ const plan_legal = [
 ];
 
 const stage_phases: StagePhase[] = [
-  ...(['waiting', 'partitioning', 'ready', 'running', 'collecting', 'done', 'failed', 'skipped'] as const),
+  ...(['waiting', 'partitioning', 'ready', 'running', 'collecting'] as const),
+  ...(['done', 'failed', 'skipped', 'aborted'] as const),
 ];
 const stage_legal = [
   ...['waiting → partitioning', 'waiting → skipped', 'partitioning → partitioning', 'partitioning → ready'],
   ...['partitioning → failed', 'ready → running', 'ready → skipped', 'running → collecting'],
   ...['running → done', 'running → failed', 'collecting → done', 'collecting → failed'],
+  ...['partitioning → aborted', 'running → aborted', 'collecting → aborted'],
 ];
 
 function pairs<T extends string>(phases: readonly T[]): [T, T][] {
@@ -47,6 +49,6 @@ describe('stage phases', () => {
   });
 
   it('end where nothing leads on', () => {
-    expect(stage_phases.filter(isSettled)).toEqual(['done', 'failed', 'skipped']);
+    expect(stage_phases.filter(isSettled)).toEqual(['done', 'failed', 'skipped', 'aborted']);
   });
 });

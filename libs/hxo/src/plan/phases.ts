@@ -15,13 +15,14 @@ const plan_transitions: Readonly<Record<PlanPhase, readonly PlanPhase[]>> = {
 
 const stage_transitions: Readonly<Record<StagePhase, readonly StagePhase[]>> = {
   waiting: ['partitioning', 'skipped'],
-  partitioning: ['partitioning', 'ready', 'failed'], // partitioning again: a crash discards half a partition
+  partitioning: ['partitioning', 'ready', 'failed', 'aborted'], // again: a crash discards half a partition
   ready: ['running', 'skipped'],
-  running: ['collecting', 'done', 'failed'],
-  collecting: ['done', 'failed'],
+  running: ['collecting', 'done', 'failed', 'aborted'],
+  collecting: ['done', 'failed', 'aborted'],
   done: [],
   failed: [],
   skipped: [],
+  aborted: [],
 };
 
 /** Asserts that a plan may go from one phase to another. */

@@ -76,9 +76,8 @@ export class Collectors {
     if (outcome?.verdict === 'fail' || spent) {
       const why = outcome === undefined ? 'its workers were lost' : `${outcome.code}: ${outcome.message}`;
       this.callers.delete(stage);
-      caller.reject(
-        new PlanStopped('failed', 'COLLECT_FAILED', `The collector of stage ${id} failed: ${why}`),
-      );
+      const detail = `The collector of stage ${id} failed: ${why}`;
+      caller.reject(new PlanStopped('failed', 'COLLECT_FAILED', detail, stage.stage_no));
       return;
     }
     const delay_ms = failures === 0 ? 0 : backOff(retry, failures, this.random());

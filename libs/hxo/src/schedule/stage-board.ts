@@ -276,8 +276,8 @@ export class StageBoard {
   }
 
   /**
-   * Takes up a lease that outlived the process that gave it: the shard is claimed again under the same attempt. False when
-   * it has a result, or a later lease. For rehydration, after {@link restored}.
+   * Takes up a lease that outlived the process that gave it, or was lost too early: the shard is claimed again under the same
+   * attempt. False when it has a result, or a later lease. In rehydration, after {@link restored}.
    */
   reclaim(ordinal: number, attempt: number): boolean {
     if (this.phase[ordinal] !== code.pending || this.attempt[ordinal] !== attempt) return false;
