@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
+import { hxo_version } from '#hxo';
 import { SettingsError } from '#settings';
 import { addDoctorCommand } from './doctor.js';
 import { addEventCommand } from './event-command.js';
@@ -7,9 +8,6 @@ import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-cod
 import { addPlanCommands } from './plan-commands.js';
 import { addProofCommands } from './proof-commands.js';
 import { printable } from './session.js';
-
-/** The release as people write it; npm's form of it has a dash more. */
-const version = '1.9.6n';
 
 const examples = `
 Examples:
@@ -26,7 +24,7 @@ ${exit_code_help}`;
 
 const program = new Command('hxo')
   .description('HXO, the Hypshard-X Orchestrator: plans that run to a signed certificate.')
-  .version(version)
+  .version(hxo_version)
   .option('--url <url>', 'server to speak to (default: HXO_URL, else http://127.0.0.1:<HXO_PORT>)')
   .addOption(
     new Option(
