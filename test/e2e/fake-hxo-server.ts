@@ -57,7 +57,7 @@ const predicate: PlanPredicate = {
   spec_digest: sha256('spec'),
   phase: 'succeeded',
   tree: { root, size: 3 },
-  records: { root: sha256('records'), size: 2 },
+  records: { digest: sha256('records'), count: 2 },
   counts,
   stages: [{ ...stage, executor_version: '1', ...counts, ...items, output: sha256(manifest), artifacts }],
   verification: { statement: 'The root was computed again.', root_recomputed: true, artifacts_rehashed: 2 },

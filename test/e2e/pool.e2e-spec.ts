@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createThreadTransport, type ThreadTransportOptions } from '#adapters/threads';
-import type { Bundle, LeaseRef, Outcome, OutcomeBatch, Transport, TransportSink } from '#hxo/execute';
+import {
+  parseOutcomes,
+  type Bundle,
+  type LeaseRef,
+  type Outcome,
+  type OutcomeBatch,
+  type Transport,
+  type TransportSink,
+} from '#hxo/execute';
 
 /** The embedded transport with real threads and processes, which run from dist. */
 
@@ -38,7 +46,9 @@ class RecordingSink implements TransportSink {
   }
 
   of(bundle: number): Outcome[] {
-    return this.batches.filter((batch) => batch.bundle === bundle).flatMap((batch) => batch.outcomes);
+    return this.batches
+      .filter((batch) => batch.bundle === bundle)
+      .flatMap((batch) => parseOutcomes(batch.outcomes));
   }
   /** Each outcome of a bundle in a word, by ordinal; and how the bundle ended. */
   story(bundle: number): string {
@@ -131,11 +141,8 @@ describe('The pool of threads and processes', () => {
       shard_timeout_ms: 500,
       work: {
         type: 'shards',
-        shards: actions.map((action, ordinal) => ({
-          ordinal,
-          inputs: JSON.stringify(action),
-          input_digests: [],
-        })),
+        ordinals: actions.map((_, ordinal) => ordinal),
+        lines: actions.map((action) => `1\t\t${JSON.stringify(action)}\n`).join(''),
       },
       ...more,
     };
@@ -325,19 +332,19 @@ describe('The pool of threads and processes', () => {
     expect(sink.most_at_once).toBe(2);
   });
 
-  it('starts no third bundle of a worker before the first is committed', async () => {
+  it('starts no fifth bundle of a worker before the first is committed', async () => {
     const commits: { bundle: number; resolve: () => void }[] = [];
     sink.commit = (bundle) => new Promise((resolve) => commits.push({ bundle, resolve }));
     await begin({ workers: 1 });
-    for (let i = 0; i < 4; i++) await dispatch('thread', [{ do: 'noop' }]);
-    await until(() => sink.begun.length === 2);
+    for (let i = 0; i < 6; i++) await dispatch('thread', [{ do: 'noop' }]);
+    await until(() => sink.begun.length === 4);
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(sink.begun).toHaveLength(2);
+    expect(sink.begun).toHaveLength(4);
     for (const { bundle, resolve } of commits) if (bundle === sink.begun[0]) resolve();
-    await until(() => sink.begun.length === 3);
+    await until(() => sink.begun.length === 5);
     sink.commit = async () => undefined;
     for (const { resolve } of commits) resolve();
-    await until(() => sink.batches.filter((batch) => batch.final).length === 4);
+    await until(() => sink.batches.filter((batch) => batch.final).length === 6);
   });
 
   it('runs shards of a bundle at the same time when it says so, and ends only those past their limit', async () => {

@@ -1,6 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { canonicalJson, sha256, type Json } from '#truth';
-import type { Bundle, LeaseRef, Outcome, Transport, TransportSink } from '#hxo';
+import {
+  printOutcomes,
+  type Bundle,
+  type LeaseRef,
+  type Outcome,
+  type Transport,
+  type TransportSink,
+} from '#hxo';
 
 /** What a worker does with a bundle: reports outcomes, loses it, or sits on it. */
 export type Work = (bundle: Bundle, worker: FakeWorker) => Promise<void>;
@@ -13,7 +20,13 @@ export class FakeWorker {
   ) {}
 
   report(outcomes: readonly Outcome[], final: boolean, attempt = this.lease.attempt): Promise<void> {
-    return this.sink.outcomes({ ...this.lease, attempt, worker: 'fake-1', outcomes, final });
+    return this.sink.outcomes({
+      ...this.lease,
+      attempt,
+      worker: 'fake-1',
+      outcomes: printOutcomes(outcomes),
+      final,
+    });
   }
 
   die(): void {
@@ -35,7 +48,7 @@ export class FakeTransport implements Transport {
   readonly cancelled: string[] = [];
   /** Most shards and collectors that were executing at once. */
   peak = 0;
-  private executing = 0;
+  private readonly executing = new Set<Bundle>();
   private sink!: TransportSink;
   private readonly working = new Set<Promise<void>>();
 
@@ -70,8 +83,13 @@ export class FakeTransport implements Transport {
   async dispatch(bundle: Bundle): Promise<void> {
     if (this.refusal !== null) throw this.refusal;
     this.bundles.push(bundle);
-    this.executing += bundle.concurrency;
-    this.peak = Math.max(this.peak, this.executing);
+    this.executing.add(bundle);
+    // Bundles beyond the slots wait in a real transport.
+    const running = [...this.executing].slice(0, this.size);
+    this.peak = Math.max(
+      this.peak,
+      running.reduce((sum, { concurrency }) => sum + concurrency, 0),
+    );
     const working = this.perform(bundle).finally(() => this.working.delete(working));
     this.working.add(working);
   }
@@ -110,12 +128,12 @@ export class FakeTransport implements Transport {
         started: (at) => this.sink.started(at),
         heartbeat: (at) => this.sink.heartbeat(at),
         outcomes: (batch) => {
-          if (batch.final) this.executing -= bundle.concurrency;
+          if (batch.final) this.executing.delete(bundle);
           return this.sink.outcomes(batch);
         },
         changed: () => this.sink.changed(),
         lost: (at) => {
-          this.executing -= bundle.concurrency;
+          this.executing.delete(bundle);
           this.sink.lost(at);
         },
       },
@@ -125,9 +143,9 @@ export class FakeTransport implements Transport {
   }
 }
 
-/** Ordinals of a bundle of shards. */
-export function ordinalsOf({ work }: Bundle): number[] {
-  return work.type === 'shards' ? work.shards.map((shard) => shard.ordinal) : [];
+/** Ordinals of a bundle of shards; none of a collector's. */
+export function ordinalsOf({ work }: Bundle): readonly number[] {
+  return work.type === 'shards' ? work.ordinals : [];
 }
 
 export function done(
@@ -135,7 +153,7 @@ export function done(
   value: Json = { shard: ordinal },
 ): Extract<Outcome, { status: 'done' }> {
   const text = canonicalJson(value);
-  const outcome = { ordinal, status: 'done', digest: sha256(text), declared: false, value: text } as const;
+  const outcome = { ordinal, status: 'done', digest: null, value: text } as const;
   return { ...outcome, artifacts: [], duration_ms: 1.5 };
 }
 
@@ -155,5 +173,5 @@ export const succeed: Work = (bundle, worker) => {
 export function collected(bundle: Bundle): Outcome {
   const digest = sha256(bundle.stage);
   const output = { digest, value: { of: bundle.stage }, artifacts: [] };
-  return { ...done(0, output), digest, declared: true };
+  return { ...done(0, output), digest };
 }

@@ -10,6 +10,7 @@ import {
   Engine,
   gatherResults,
   makeSegments,
+  HashedAhead,
   sealPlan,
   system_clock,
   type Background,
@@ -170,7 +171,11 @@ export class RunningEngine {
       report('fatal', error),
     );
     const clock = { ...system_clock, monotonic_ms: () => performance.now() + this.later_ms };
-    const bus = { enabled: true, publish: (event: GenesisEvent) => void this.events.push(event) };
+    const bus = {
+      enabled: true,
+      hears: () => true,
+      publish: (event: GenesisEvent) => void this.events.push(event),
+    };
     const genesis = new GenesisLink(bus as unknown as GenesisBus, null, clock, {
       batch_size: 100,
       max_rate: 1_000,
@@ -193,6 +198,7 @@ export class RunningEngine {
 
   private background(): Background {
     const { store, artifacts } = this;
+    const ahead = new HashedAhead();
     return {
       async partition(stage, executor_version, onSegments) {
         const content = { ...stage, executor_version, dependency_digests: [] };
@@ -214,7 +220,8 @@ export class RunningEngine {
         return { missing, corrupt };
       },
       gatherResults: (plan, stage_no) => gatherResults(store, artifacts, plan, stage_no),
-      sealPlan: (plan) => sealPlan(store, artifacts, plan),
+      hashAhead: async (plan) => ahead.advance(store, plan),
+      sealPlan: (plan) => sealPlan(store, artifacts, plan, ahead),
       makeReceipt: () => Promise.reject(new Error('No spec of the engine asks for receipts.')),
     };
   }

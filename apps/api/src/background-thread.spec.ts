@@ -20,12 +20,20 @@ beforeAll(async () => {
   // Sparse: takes no space, and minutes to hash.
   truncateSync(join(dir, 'workspace', 'large', 'file'), 200_000_000_000);
   writeFileSync(join(dir, 'workspace', 'small', 'file'), 'x');
+  writeFileSync(
+    join(dir, 'module.mjs'),
+    `export const partitioners = [{ name: 'mine', parse: ({ root }) => root, async *partition(root) {
+      yield { wave: 0, weight: 1, inputs: { root }, input_digests: [] };
+      return { matched: 2, taken: 1, truncated: 1 };
+    } }];`,
+  );
   const db_path = join(dir, 'hxo.db');
   const store = await SqliteCheckpointStore.open(db_path, () => {});
   await store.close();
   background = new ThreadBackground(pathToFileURL(script), {
     db_path,
     artifacts_dir: join(dir, 'artifacts'),
+    extra_executors: [pathToFileURL(join(dir, 'module.mjs')).href],
     workspace: { root: join(dir, 'workspace'), forbidden: [] },
   });
 });
@@ -34,10 +42,19 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
-const partition = (root: string, signal: AbortSignal): Promise<PartitionSummary> => {
-  const stage = { kind: 'k', executor: 'e', partitioner: 'by_filesize', config: { root } };
+const partition = (
+  root: string,
+  signal: AbortSignal,
+  partitioner = 'by_filesize',
+): Promise<PartitionSummary> => {
+  const stage = { kind: 'k', executor: 'e', partitioner, config: { root } };
   return background.partition(stage as unknown as StageSpec, '1', async () => {}, signal);
 };
+
+it('partitions with what a module brings', async () => {
+  const summary = await partition('anywhere', new AbortController().signal, 'mine');
+  expect(summary).toEqual({ matched: 2, taken: 1, truncated: 1 });
+});
 
 it('partitions a small folder, and answers, beside a plan that hashes a huge file; an abort ends that one', async () => {
   const abort = new AbortController();

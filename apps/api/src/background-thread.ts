@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { makeReceipt, readPublicKey, type Digest, type Envelope } from '#truth';
 import {
   gatherResults,
+  HashedAhead,
   makeSegments,
   partitioners,
   sealPlan,
@@ -12,6 +13,7 @@ import {
   type SegmentDraft,
   type StageSpec,
 } from '#hxo';
+import { loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { openPlanReader } from '#adapters/typeorm';
@@ -20,6 +22,8 @@ import { openPlanReader } from '#adapters/typeorm';
 export interface BackgroundOptions {
   readonly db_path: string;
   readonly artifacts_dir: string;
+  /** File URLs of further modules, which may bring partitioners. */
+  readonly extra_executors: readonly string[];
   readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
 }
 
@@ -27,9 +31,18 @@ export interface BackgroundOptions {
 const part_segments = 8;
 const part_chars = 2_000_000;
 
-const { db_path, artifacts_dir, workspace: workspace_options } = workerData as BackgroundOptions;
+const {
+  db_path,
+  artifacts_dir,
+  extra_executors,
+  workspace: workspace_options,
+} = workerData as BackgroundOptions;
+const catalogue = new Map(partitioners);
+for (const partitioner of await loadPartitioners(extra_executors))
+  catalogue.set(partitioner.name, partitioner);
 const artifacts = createArtifactStore(artifacts_dir);
 const reader = openPlanReader(db_path);
+const ahead = new HashedAhead();
 
 interface PartitionOrder {
   readonly stage: StageSpec;
@@ -41,7 +54,7 @@ async function partition(
   emit: Parameters<Handler>[1],
   signal: AbortSignal,
 ): Promise<unknown> {
-  const partitioner = partitioners.get(stage.partitioner)!;
+  const partitioner = catalogue.get(stage.partitioner)!;
   const { kind, executor, config } = stage;
   const content = { kind, executor, executor_version, dependency_digests: [] };
   const workspace = createWorkspace(workspace_options, signal);
@@ -85,6 +98,7 @@ serveBackground({
     const { stage_no, ...plan } = order as PlanKey & { readonly stage_no: number };
     return gatherResults(reader, artifacts, plan, stage_no);
   },
-  sealPlan: (plan) => sealPlan(reader, artifacts, plan as PlanKey),
+  hashAhead: async (plan) => ahead.advance(reader, plan as PlanKey),
+  sealPlan: (plan) => sealPlan(reader, artifacts, plan as PlanKey, ahead),
   makeReceipt: (order) => receipt(order as ReceiptOrder),
 });

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, Hxo, partitioners } from '#hxo';
-import { findExecutorModules, loadExecutors } from '#executors';
+import { findExecutorModules, loadExecutors, loadPartitioners } from '#executors';
 import { GenesisBus } from '#genesis';
 import { hxoFiles, processEnvironment, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
@@ -24,7 +24,10 @@ const exit_store_failed = 70;
 async function main(settings: Settings, log: Log): Promise<void> {
   const extra_executors = await findExecutorModules(settings.executors, process.cwd());
   const executors = await loadExecutors(extra_executors);
-  const catalogue = buildCatalogue([...partitioners.values()], executors);
+  const catalogue = buildCatalogue(
+    [...partitioners.values(), ...(await loadPartitioners(extra_executors))],
+    executors,
+  );
 
   const store = await SqliteCheckpointStore.open(settings.db_path, (error) => {
     log.error(
@@ -41,6 +44,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   };
   const background = new ThreadBackground(new URL('./background-thread.js', import.meta.url), {
     ...work,
+    extra_executors,
     db_path: settings.db_path,
   } satisfies BackgroundOptions);
   const transport =

@@ -41,6 +41,8 @@ const lines: {
   },
 };
 
+const topics = [...Object.keys(lines), 'hxo.shard.failed', 'hxo.aggregate.ready'] as Topic[];
+
 const ended: ReadonlySet<string> = new Set<PlanPhase>(['succeeded', 'failed', 'aborted']);
 const unfinished: readonly PlanPhase[] = [
   'submitted',
@@ -75,7 +77,7 @@ export class PlanLog {
 
   /** Listens from now on. Call it before plans are resumed, so that nothing of theirs is missed. */
   async listen(bus: GenesisBus): Promise<void> {
-    bus.subscribeAll((event) => this.hear(event));
+    for (const topic of topics) bus.subscribe(topic, (event) => this.hear(event));
     this.timer = setInterval(() => void this.look(), look_every_ms).unref();
     for (const phase of unfinished) {
       try {

@@ -25,6 +25,12 @@ export class RedisProcess {
     return redis;
   }
 
+  /** The server's process id. Throws while it does not run. */
+  get pid(): number {
+    if (this.child?.pid === undefined) throw new Error('redis-server does not run.');
+    return this.child.pid;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }

@@ -6,6 +6,8 @@ interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly take: (part: unknown) => Promise<void>;
+  /** Parts are taken one after the other. */
+  taking: Promise<void>;
 }
 
 /** How a call is followed: who takes its parts, and what ends it. */
@@ -35,7 +37,8 @@ export class CallingThread {
     signal?.addEventListener('abort', stop);
     try {
       return (await new Promise<unknown>((resolve, reject) => {
-        this.waiting.set(id, { resolve, reject, take: take ?? (async () => {}) });
+        const waiting = { resolve, reject, take: take ?? (async () => {}), taking: Promise.resolve() };
+        this.waiting.set(id, waiting);
         this.start().postMessage({ id, method, argument } satisfies Call);
       })) as T;
     } finally {
@@ -64,12 +67,21 @@ export class CallingThread {
     const waiting = this.waiting.get(id);
     if (waiting === undefined) return;
     if ('part' in answer) {
-      waiting.take(answer.part).then(
-        () => thread.postMessage({ id, ok: true } satisfies Taken),
-        (error: unknown) => this.giveUp(id, error),
-      );
+      waiting.taking = waiting.taking
+        .then(() => (this.waiting.has(id) ? waiting.take(answer.part) : undefined))
+        .then(
+          () => thread.postMessage({ id, ok: true } satisfies Taken),
+          (error: unknown) => this.giveUp(id, error),
+        );
       return;
     }
+    void waiting.taking.then(() => this.end(id, answer));
+  }
+
+  /** The answer is complete: every part of it is taken. */
+  private end(id: number, answer: Exclude<Answer, { readonly part: unknown }>): void {
+    const waiting = this.waiting.get(id);
+    if (waiting === undefined) return;
     this.waiting.delete(id);
     if ('result' in answer) waiting.resolve(answer.result);
     else waiting.reject(new BackgroundError(answer.error.name, answer.error.message, answer.error.code));

@@ -1,11 +1,16 @@
 import { parentPort } from 'node:worker_threads';
 import type { Answer, Call, Handler, Taken } from './protocol.js';
 
+/** Parts of an answer on their way: one is taken while the next is made. */
+const parts_ahead_max = 2;
+
 /** A call that is being answered. */
 interface Answering {
   readonly stop: AbortController;
-  /** Settles the part that waits to be taken. */
-  taken: (ok: boolean) => void;
+  /** Parts that were sent and not taken yet. */
+  sent: number;
+  /** Told when a part was taken. */
+  taken: () => void;
 }
 
 /** Serves calls inside a background thread. */
@@ -16,14 +21,16 @@ export function serveBackground(handlers: Readonly<Record<string, Handler>>): vo
   const answering = new Map<number, Answering>();
 
   const answer = async ({ id, method, argument }: Call): Promise<void> => {
-    const call: Answering = { stop: new AbortController(), taken: () => {} };
+    const call: Answering = { stop: new AbortController(), sent: 0, taken: () => {} };
     const { signal } = call.stop;
     answering.set(id, call);
     const emit = async (part: unknown): Promise<void> => {
       signal.throwIfAborted();
       say({ id, part });
-      const ok = await new Promise<boolean>((resolve) => (call.taken = resolve));
-      if (!ok) throw new Error('The caller takes no more.');
+      call.sent++;
+      while (call.sent >= parts_ahead_max && !signal.aborted)
+        await new Promise<void>((resolve) => (call.taken = resolve));
+      if (signal.aborted) throw new Error('The caller takes no more.');
     };
     try {
       say({ id, result: await handlers[method]!(argument, emit, signal) });
@@ -36,8 +43,10 @@ export function serveBackground(handlers: Readonly<Record<string, Handler>>): vo
 
   const heard = ({ id, ok }: Taken): void => {
     const call = answering.get(id);
-    if (!ok) call?.stop.abort();
-    call?.taken(ok);
+    if (call === undefined) return;
+    if (ok) call.sent--;
+    else call.stop.abort();
+    call.taken();
   };
 
   port.on('message', (message: Call | Taken) => {

@@ -48,6 +48,10 @@ export class ThreadBackground implements Background {
     return this.answering.call('gatherResults', { plan_no, revision, stage_no });
   }
 
+  hashAhead({ plan_no, revision }: PlanKey): Promise<void> {
+    return this.answering.call('hashAhead', { plan_no, revision });
+  }
+
   sealPlan({ plan_no, revision }: PlanKey): Promise<Seal> {
     return this.answering.call('sealPlan', { plan_no, revision });
   }

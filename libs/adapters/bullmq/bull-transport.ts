@@ -3,8 +3,9 @@ import type { Redis } from 'ioredis';
 import type { Bundle, LeaseRef, Transport, TransportSink } from '#hxo/execute';
 import { connect } from './connection.js';
 import { cancel_channel, cancelKey, jobId, queue_prefix, queueName } from './names.js';
-import { ReportReader, type Report } from './reports.js';
+import { ReportReader } from './reports.js';
 import { Seal } from './seal.js';
+import { printBundle, type Report } from './wire.js';
 import { listWorkers, type WorkerCard } from './worker-registry.js';
 
 const registry_ms = 1_000;
@@ -27,6 +28,7 @@ export class BullTransport implements Transport {
   readonly durable = true;
   private readonly seal: Seal;
   private readonly redis: Redis;
+  private readonly queueing: Redis;
   private readonly reading: Redis;
   private readonly queues = new Map<string, Queue>();
   private workers: readonly WorkerCard[] = [];
@@ -41,6 +43,7 @@ export class BullTransport implements Transport {
     const onError = (error: Error): void => this.complain(error);
     this.seal = new Seal(options.bundle_key);
     this.redis = connect(options.redis_url, onError);
+    this.queueing = connect(options.redis_url, onError, { pipelines: false });
     this.reading = connect(options.redis_url, onError);
   }
 
@@ -77,7 +80,7 @@ export class BullTransport implements Transport {
 
   async dispatch(bundle: Bundle): Promise<void> {
     if (this.stopping) throw new Error('The transport is stopped: it takes no bundle.');
-    const data = this.seal.close(JSON.stringify(bundle));
+    const data = this.seal.close(printBundle(bundle));
     await this.queue(bundle.executor).add('bundle', data, { jobId: jobId(bundle) });
   }
 
@@ -112,10 +115,12 @@ export class BullTransport implements Transport {
   async stop(): Promise<void> {
     this.stopping = true;
     if (this.registry !== null) clearInterval(this.registry);
-    await this.reader?.stop();
-    await Promise.all([...this.queues.values()].map((queue) => queue.close()));
-    this.redis.disconnect();
+    // A read that waits is over at once; and with Redis away, so is every command that waits for its return.
     this.reading.disconnect();
+    if (this.redis.status !== 'ready') this.redis.disconnect();
+    await this.reader?.stop();
+    this.queueing.disconnect();
+    this.redis.disconnect();
   }
 
   private take(sink: TransportSink, report: Report): Promise<void> {
@@ -130,7 +135,7 @@ export class BullTransport implements Transport {
     let queue = this.queues.get(executor);
     if (queue === undefined) {
       queue = new Queue(queueName(executor), {
-        connection: this.redis,
+        connection: this.queueing,
         prefix: queue_prefix,
         // Nobody listens to BullMQ's own events: reports say what happened.
         streams: { events: { maxLen: 0 } },

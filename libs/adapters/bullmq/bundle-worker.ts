@@ -3,8 +3,9 @@ import type { Redis } from 'ioredis';
 import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '#hxo/execute';
 import { connect } from './connection.js';
 import { cancel_channel, cancelKey, queue_prefix, queueName } from './names.js';
-import { writeReport, type Report } from './reports.js';
+import { writeReport } from './reports.js';
 import { Seal } from './seal.js';
+import { parseBundle, type Report } from './wire.js';
 import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
 
 const announce_ms = 3_000;
@@ -101,7 +102,7 @@ export class BundleWorker implements TransportSink {
 
   private consume(executor: string): Worker {
     const worker = new Worker<string>(queueName(executor), (job) => this.run(job), {
-      connection: this.redis.duplicate(),
+      connection: this.redis.duplicate({ enableAutoPipelining: false }),
       prefix: queue_prefix,
       // One bundle runs for each slot, and one waits at hand.
       concurrency: 2 * this.card.concurrency,
@@ -116,7 +117,7 @@ export class BundleWorker implements TransportSink {
 
   /** Runs a job to its end. It never fails in BullMQ's eyes: what became of the bundle is in the reports. */
   private async run(job: Job<string>): Promise<void> {
-    const bundle = JSON.parse(this.seal.open(job.data)) as Bundle;
+    const bundle = parseBundle(this.seal.open(job.data));
     const refusal = await this.refusal(bundle);
     if (refusal !== null) {
       this.tell({ type: 'lost', ...leaseOf(bundle), reason: refusal });

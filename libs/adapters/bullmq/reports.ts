@@ -1,18 +1,11 @@
 import type { Redis } from 'ioredis';
-import type { LeaseRef, OutcomeBatch } from '#hxo/execute';
 import { report_consumer, report_group, report_stream } from './names.js';
 import { SealBroken, type Seal } from './seal.js';
-
-/** What a worker tells the engine. */
-export type Report =
-  | ({ readonly type: 'started'; readonly worker: string } & LeaseRef)
-  | ({ readonly type: 'heartbeat' } & LeaseRef)
-  | ({ readonly type: 'lost'; readonly reason: string } & LeaseRef)
-  | ({ readonly type: 'outcomes' } & OutcomeBatch);
+import { parseReport, printReport, type Report } from './wire.js';
 
 /** Appends a report. Resolves when Redis has it. */
 export async function writeReport(redis: Redis, seal: Seal, report: Report): Promise<void> {
-  await redis.xadd(report_stream, '*', 'r', seal.close(JSON.stringify(report)));
+  await redis.xadd(report_stream, '*', 'r', seal.close(printReport(report)));
 }
 
 /** Reports read at a time. */
@@ -114,7 +107,7 @@ export class ReportReader {
   private async takeOne(sealed: string): Promise<void> {
     let report: Report;
     try {
-      report = JSON.parse(this.seal.open(sealed)) as Report;
+      report = parseReport(this.seal.open(sealed));
     } catch (error) {
       // Not ours, or damaged: nothing can be accepted from it, and its lease will be found missing.
       this.onError(error instanceof SealBroken ? error : new Error('A report in Redis is not JSON.'));

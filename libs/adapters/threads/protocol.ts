@@ -1,4 +1,4 @@
-import type { Bundle, Outcome } from '#hxo/execute';
+import type { Bundle } from '#hxo/execute';
 
 /**
  * What pool and member tell each other; alike for threads (structured clone) and processes (Node's `advanced` IPC).
@@ -27,7 +27,15 @@ export type FromMember =
   /** Its script could not be set up, or an error that nobody caught ends it; it exits. */
   | { readonly type: 'broken'; readonly reason: string }
   | { readonly type: 'begun' }
-  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[]; readonly final: boolean }
+  | {
+      readonly type: 'outcomes';
+      /** As printOutcomes prints them. */
+      readonly outcomes: string;
+      readonly ordinals: readonly number[];
+      /** One of them says that this member cannot be trusted any more. */
+      readonly halted: boolean;
+      readonly final: boolean;
+    }
   | { readonly type: 'log'; readonly message: string };
 
 /** Shards of one bundle that run at once, at most: each has a lane. */

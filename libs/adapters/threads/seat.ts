@@ -1,10 +1,18 @@
-import { pastLimit, type Bundle, type LeaseRef, type Outcome, type TransportSink } from '#hxo/execute';
+import {
+  ordinalsOf,
+  pastLimit,
+  printOutcomes,
+  type Bundle,
+  type LeaseRef,
+  type Outcome,
+  type TransportSink,
+} from '#hxo/execute';
 import { LaneWatch, type LaneSpan, type RunningShard } from './lane-watch.js';
 import type { Member, MemberListener } from './member.js';
 import { lane_sequence_max, lanes_max, type FromMember } from './protocol.js';
 
 /** Bundles given to a member whose outcomes are not all committed: bounds its memory when the store is slow. */
-const bundles_ahead_max = 2;
+const bundles_ahead_max = 4;
 /** A second bundle waits at the member only behind bundles that take no longer: elsewhere it might run at once. */
 const preload_below_ms = 250;
 /** What a worker gets, past a shard's limit, to end the shard by itself. */
@@ -91,7 +99,7 @@ export class Seat {
     const concurrency = Math.max(1, Math.min(bundle.concurrency, lanes_max));
     clearTimeout(this.#idle_timer);
     const member = (this.#member ??= this.#start());
-    const ordinals = bundle.work.type === 'shards' ? bundle.work.shards.map((shard) => shard.ordinal) : [0];
+    const ordinals = ordinalsOf(bundle);
     if (this.#next_sequence > lane_sequence_max - ordinals.length) this.#next_sequence = 1;
     const held: Held = {
       bundle,
@@ -184,14 +192,16 @@ export class Seat {
       first.begun_at = performance.now();
       this.host.sink.started({ ...leaseOf(first.bundle), worker: this.name });
     } else if (message.type === 'outcomes' && first !== undefined) {
-      this.#outcomes(first, message.outcomes, message.final);
+      this.#outcomes(first, message);
     }
     // Anything else an executor has posted over its worker's channel: nothing to the pool.
   }
 
-  #outcomes(held: Held, outcomes: readonly Outcome[], final: boolean): void {
-    for (const outcome of outcomes) held.reported.add(outcome.ordinal);
-    const halted = outcomes.some((outcome) => outcome.status === 'failed' && outcome.verdict === 'halt');
+  #outcomes(
+    held: Held,
+    { outcomes, ordinals, halted, final }: Extract<FromMember, { type: 'outcomes' }>,
+  ): void {
+    for (const ordinal of ordinals) held.reported.add(ordinal);
     if (halted) held.halted = true;
     if (final) {
       this.#held.shift();
@@ -209,7 +219,7 @@ export class Seat {
     if (final) this.host.changed();
   }
 
-  #commit(held: Held, outcomes: readonly Outcome[], final: boolean): void {
+  #commit(held: Held, outcomes: string, final: boolean): void {
     const { sink } = this.host;
     held.uncommitted++;
     const commit = sink
@@ -247,7 +257,7 @@ export class Seat {
         this.#uncommitted.delete(each);
       } else {
         const overdue = ending?.why === 'timeout' && ending.held === each ? ending.overdue : [];
-        this.#commit(each, timeouts(each, overdue), true);
+        this.#commit(each, printOutcomes(timeouts(each, overdue)), true);
       }
     }
     this.host.takeBack(back);

@@ -1,6 +1,13 @@
 import { writeSync } from 'node:fs';
 import { parentPort, Worker } from 'node:worker_threads';
-import { runBundle, type ArtifactStore, type Bundle, type Executor, type Workspace } from '#hxo/execute';
+import {
+  printOutcomes,
+  runBundle,
+  type ArtifactStore,
+  type Bundle,
+  type Executor,
+  type Workspace,
+} from '#hxo/execute';
 import { lane_fd, lane_idle, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
 
 /** Log lines of one bundle beyond this are dropped: an executor that logs in a loop must not fill the pool's memory. */
@@ -143,10 +150,11 @@ class Serving {
       ...equipment,
       signal: abort.signal,
       report: (outcomes, final) => {
-        // The pool ends this member as soon as it reads the verdict: another bundle must not begin in between.
-        if (outcomes.some((outcome) => outcome.status === 'failed' && outcome.verdict === 'halt'))
-          this.#halted = true;
-        return channel.send({ type: 'outcomes', outcomes, final });
+        const halted = outcomes.some((outcome) => outcome.status === 'failed' && outcome.verdict === 'halt');
+        // The pool ends this member as soon as it hears of it: another bundle must not begin in between.
+        this.#halted ||= halted;
+        const ordinals = outcomes.map((outcome) => outcome.ordinal);
+        return channel.send({ type: 'outcomes', outcomes: printOutcomes(outcomes), ordinals, halted, final });
       },
       progress: (index, lane) => channel.show(lane, index < 0 ? lane_idle : base + index),
       log: (message) => {

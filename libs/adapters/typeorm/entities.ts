@@ -56,6 +56,7 @@ export class SegmentEntity {
   @Column('integer') wave!: number;
   @Column('blob') cas!: Buffer;
   @Column('text') lines!: string;
+  @Column('blob') digest!: Buffer;
   @Column('text') misses!: string;
 }
 

@@ -11,6 +11,8 @@ interface Job {
 /** One transaction takes at most this long before it commits and lets the event loop turn. */
 const batch_ms = 8;
 const batch_jobs_max = 256;
+/** Commits are at least so far apart: what comes meanwhile shares one fsync. */
+const commit_gap_ms = 3;
 const retry_first_ms = 50;
 const retry_max_ms = 2_000;
 
@@ -25,6 +27,7 @@ const retry_max_ms = 2_000;
 export class FifoWriter {
   private queue: Job[] = [];
   private draining = false;
+  private committed_at = 0;
   private closed = false;
   private retry_ms = retry_first_ms;
   private retry: NodeJS.Timeout | undefined;
@@ -42,7 +45,7 @@ export class FifoWriter {
     if (this.closed) return Promise.reject(new StoreUnavailable('The checkpoint store is closed.'));
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ work, patience, resolve: resolve as (value: unknown) => void, reject });
-      this.schedule(0);
+      this.schedule(Math.max(0, this.committed_at + commit_gap_ms - performance.now()));
     });
   }
 
@@ -68,7 +71,7 @@ export class FifoWriter {
       this.draining = false;
       this.drain();
     };
-    if (delay_ms === 0) setImmediate(drain);
+    if (delay_ms < 1) setImmediate(drain);
     else this.retry = setTimeout(drain, delay_ms);
   }
 
@@ -94,6 +97,7 @@ export class FifoWriter {
     this.problem = null;
     this.retry_ms = retry_first_ms;
     for (const tell of settle) tell();
+    this.committed_at = performance.now();
     if (this.queue.length > 0) this.schedule(0);
     else for (const resolve of this.idle.splice(0)) resolve();
   }

@@ -45,7 +45,7 @@ const up = [
   `CREATE TABLE "segment" (
     "plan_no" integer NOT NULL, "stage_no" integer NOT NULL, "first_ordinal" integer NOT NULL,
     "count" integer NOT NULL, "wave" integer NOT NULL, "cas" blob NOT NULL, "lines" text NOT NULL,
-    "misses" text NOT NULL, PRIMARY KEY ("plan_no", "stage_no", "first_ordinal"))`,
+    "digest" blob NOT NULL, "misses" text NOT NULL, PRIMARY KEY ("plan_no", "stage_no", "first_ordinal"))`,
   `CREATE TABLE "bundle" (
     "plan_no" integer NOT NULL, "bundle" integer NOT NULL, "stage_no" integer NOT NULL, "ordinals" text NOT NULL,
     "attempt" integer NOT NULL, "state" text NOT NULL, "worker" text, "leased_at" integer NOT NULL,

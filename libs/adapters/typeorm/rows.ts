@@ -60,18 +60,15 @@ export function stageRow(row: StageEntity): StageRow {
 }
 
 export function segmentRow(row: SegmentEntity): Segment {
-  if (!Buffer.isBuffer(row.cas) || row.cas.length !== row.count * hash_bytes)
-    throw new RowUnreadable(
-      'segment',
-      { stage_no: row.stage_no, ordinal: row.first_ordinal },
-      'cas or count',
-    );
+  const damaged = damageOf('segment', { stage_no: row.stage_no, ordinal: row.first_ordinal });
+  if (!Buffer.isBuffer(row.cas) || row.cas.length !== row.count * hash_bytes) throw damaged('cas or count');
   return {
     first_ordinal: row.first_ordinal,
     count: row.count,
     wave: row.wave,
     cas: row.cas,
     lines: row.lines,
+    digest: digest(row.digest, 'digest', damaged),
     misses: row.misses,
   };
 }
@@ -86,22 +83,60 @@ export function bundleRow(row: BundleEntity): BundleRow {
   };
 }
 
+/** Columns of a result after those of its stage, in the order of {@link ResultColumns}. */
+export const result_columns = [
+  'ordinal',
+  'attempt',
+  'status',
+  'declared_output',
+  'value',
+  'artifacts',
+  'source_plan_no',
+  'worker',
+  'duration_us',
+  'finished_at',
+  'stage_no',
+] as const;
+export type ResultColumns = [
+  number,
+  number,
+  string,
+  Buffer | null,
+  string,
+  string | null,
+  number | null,
+  string,
+  number,
+  number,
+  number,
+];
+
 export function resultRow(row: ResultEntity): ResultRow {
-  const { stage_no, ordinal, declared_output, artifacts } = row;
-  const damaged = damageOf('result', { stage_no, ordinal });
+  return resultOfColumns(result_columns.map((column) => row[column]) as ResultColumns);
+}
+
+export function resultOfColumns(columns: ResultColumns): ResultRow {
+  const [ordinal, attempt, status, declared_output, value, artifacts, source_plan_no, worker, duration_us] =
+    columns;
+  const finished_at = columns[9];
+  const stage_no = columns[10];
+  const damaged: Damage = (column) => new RowUnreadable('result', { stage_no, ordinal }, column);
   return {
     ordinal,
-    attempt: row.attempt,
-    status: row.status as ResultRow['status'],
+    attempt,
+    status: status as ResultRow['status'],
     declared_output: declared_output === null ? null : digest(declared_output, 'declared_output', damaged),
-    value: row.value,
-    artifacts: artifacts === null ? [] : (parsed(artifacts, 'artifacts', damaged) as ResultRow['artifacts']),
-    source_plan_no: row.source_plan_no,
-    worker: row.worker,
-    duration_ms: row.duration_us / 1000,
-    finished_at: row.finished_at,
+    value,
+    artifacts:
+      artifacts === null ? no_artifacts : (parsed(artifacts, 'artifacts', damaged) as ResultRow['artifacts']),
+    source_plan_no,
+    worker,
+    duration_ms: duration_us / 1000,
+    finished_at,
   };
 }
+
+const no_artifacts: ResultRow['artifacts'] = [];
 
 /** The parameters of a result's INSERT after its four key columns. */
 export function resultParameters(result: ResultRow): unknown[] {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { DataSource } from 'typeorm';
+import { sha256 } from '#truth';
 import { StoreUnavailable, type NewEvent, type Segment, type StoredEvent } from '#hxo';
 import { entities } from './entities.js';
 import { InitialSchema1763900000000 } from './initial-schema.migration.js';
@@ -263,7 +264,8 @@ describe('segments', () => {
   const segment = (first_ordinal: number, count: number): Segment => {
     const cas = Buffer.alloc(32 * count);
     const lines = '1\t\t{}\n'.repeat(count);
-    return { first_ordinal, count, wave: 0, cas, lines, misses: '-'.repeat(count) };
+    const digest = sha256(lines);
+    return { first_ordinal, count, wave: 0, cas, lines, digest, misses: '-'.repeat(count) };
   };
 
   it('begin with the one that an ordinal is in', async () => {

@@ -1,8 +1,16 @@
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { CertificateRow, PlanReader, PlanRow, ResultRow, Segment, StageRow } from '#hxo';
-import type { CertificateEntity, PlanEntity, ResultEntity, SegmentEntity, StageEntity } from './entities.js';
-import { certificateRow, planRow, resultRow, segmentRow, stageRow } from './rows.js';
+import type { CertificateEntity, PlanEntity, SegmentEntity, StageEntity } from './entities.js';
+import {
+  certificateRow,
+  planRow,
+  result_columns,
+  resultOfColumns,
+  segmentRow,
+  stageRow,
+  type ResultColumns,
+} from './rows.js';
 
 /** Rows read at a time by the iterators: a statement is never left open between two turns of a consumer. */
 const page_rows = 1_000;
@@ -43,16 +51,25 @@ export class SqlitePlanReader implements PlanReader {
     }
   }
 
-  *results(plan_no: number, revision: number, stage_no: number): IterableIterator<ResultRow> {
+  *results(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+    from = 0,
+    below = Infinity,
+  ): IterableIterator<ResultRow> {
+    // As arrays: a plan has up to a million of these rows, and every one is read when it is certified.
     const page = this.sql(
-      `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ?
+      `SELECT ${result_columns.join(', ')} FROM result
+       WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ? AND ordinal < ?
        ORDER BY ordinal LIMIT ${page_rows}`,
-    );
-    for (let from = 0; ;) {
-      const rows = page.all(plan_no, revision, stage_no, from) as ResultEntity[];
-      for (const row of rows) yield resultRow(row);
+    ).raw();
+    const end = Math.min(below, Number.MAX_SAFE_INTEGER);
+    for (let next = from; next < end;) {
+      const rows = page.all(plan_no, revision, stage_no, next, end) as ResultColumns[];
+      for (const row of rows) yield resultOfColumns(row);
       if (rows.length < page_rows) return;
-      from = rows.at(-1)!.ordinal + 1;
+      next = rows.at(-1)![0] + 1;
     }
   }
 

@@ -112,7 +112,8 @@ export class SqliteTransaction implements Transaction {
 
   insertSegment(plan_no: number, stage_no: number, segment: Segment): void {
     this.sql(
-      `INSERT INTO segment (plan_no, stage_no, first_ordinal, count, wave, cas, lines, misses) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO segment (plan_no, stage_no, first_ordinal, count, wave, cas, lines, digest, misses)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ).run(
       plan_no,
       stage_no,
@@ -121,6 +122,7 @@ export class SqliteTransaction implements Transaction {
       segment.wave,
       segment.cas,
       segment.lines,
+      digestBytes(segment.digest),
       segment.misses,
     );
   }

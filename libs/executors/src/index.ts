@@ -1,3 +1,8 @@
 export { executors } from './executors.js';
-export { ExecutorModuleError, findExecutorModules, loadExecutors } from './load-executors.js';
+export {
+  ExecutorModuleError,
+  findExecutorModules,
+  loadExecutors,
+  loadPartitioners,
+} from './load-executors.js';
 export { unpack, UnpackError, type UnpackOptions, type Unpacked } from './pack_backend/unpack.js';

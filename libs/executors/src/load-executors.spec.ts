@@ -1,7 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ExecutorModuleError, findExecutorModules, loadExecutors } from './load-executors.js';
+import {
+  ExecutorModuleError,
+  findExecutorModules,
+  loadExecutors,
+  loadPartitioners,
+} from './load-executors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'hxo-executors-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -39,6 +44,28 @@ it.each([
   const error = await load(name, source).catch((caught: unknown) => caught);
   expect(error).toBeInstanceOf(ExecutorModuleError);
   expect((error as Error).message).toMatch(new RegExp(`^HXO_EXECUTORS: ${join(folder, name)} .*${message}`));
+});
+
+describe('partitioners of a module', () => {
+  const partitioner = `{ name: 'mine', parse: () => 1, async *partition() {} }`;
+  const loadFrom = async (name: string, source: string) => {
+    await load(name, source);
+    return loadPartitioners(await findExecutorModules([name], folder));
+  };
+
+  it('are its export of that name', async () => {
+    const source = `export default ${whole}; export const partitioners = [${partitioner}];`;
+    expect((await loadFrom('parts.mjs', source)).map(({ name }) => name)).toEqual(['mine']);
+    expect(await loadFrom('no-parts.mjs', `export default ${whole};`)).toEqual([]);
+  });
+
+  it.each([partitioner, '[{}]', '[null]', 'null', `[${partitioner}, 1]`])('are not %s', async (exported) => {
+    const source = `export default ${whole}; export const partitioners = ${exported};`;
+    const name = `parts-${Buffer.from(exported).toString('hex').slice(0, 80)}.mjs`;
+    await expect(loadFrom(name, source)).rejects.toThrow(
+      /parts-.*mjs exports as `partitioners` what is no list/,
+    );
+  });
 });
 
 it('refuses a glob that matches nothing', async () => {

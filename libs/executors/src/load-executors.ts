@@ -1,6 +1,6 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { globby } from 'globby';
-import type { Executor } from '#hxo/execute';
+import type { Executor, Partitioner } from '#hxo/execute';
 import { executors } from './executors.js';
 
 /** Thrown when HXO_EXECUTORS names nothing, or a module that cannot be loaded or exports no executor. */
@@ -31,6 +31,25 @@ export async function loadExecutors(urls: readonly string[]): Promise<Executor[]
   return [...executors, ...(await Promise.all(urls.map(loadModule))).flat()];
 }
 
+/**
+ * The partitioners that further modules bring: the named export `partitioners` of each, an array. Throws
+ * {@link ExecutorModuleError} naming the module and what is wrong with it.
+ */
+export async function loadPartitioners(urls: readonly string[]): Promise<Partitioner[]> {
+  const lists = urls.map(async (url) => {
+    const { partitioners = [] } = await importModule(url);
+    if (!Array.isArray(partitioners) || !partitioners.every(isPartitioner))
+      throw broken(url, 'exports as `partitioners` what is no list of { name, parse, partition }');
+    return partitioners;
+  });
+  return (await Promise.all(lists)).flat();
+}
+
+function isPartitioner(value: unknown): value is Partitioner {
+  const { name, parse, partition } = (value ?? {}) as Readonly<Record<keyof Partitioner, unknown>>;
+  return typeof name === 'string' && typeof parse === 'function' && typeof partition === 'function';
+}
+
 async function loadModule(url: string): Promise<Executor[]> {
   const module = await importModule(url);
   if (module.default === undefined) {
@@ -45,9 +64,11 @@ async function loadModule(url: string): Promise<Executor[]> {
   });
 }
 
-async function importModule(url: string): Promise<{ readonly default?: unknown }> {
+async function importModule(
+  url: string,
+): Promise<{ readonly default?: unknown; readonly partitioners?: unknown }> {
   try {
-    return (await import(url)) as { readonly default?: unknown };
+    return (await import(url)) as { readonly default?: unknown; readonly partitioners?: unknown };
   } catch (error) {
     // Node tells the line of a syntax error to nobody but itself.
     const where = String(error).startsWith('SyntaxError')

@@ -33,6 +33,11 @@ export class GenesisBus {
     }
   }
 
+  /** Does anybody listen to the topic? Spares the making of events that nobody hears. */
+  hears(topic: Topic): boolean {
+    return this.enabled && [topic, every_topic].some((name) => this.emitter.listenerCount(name) > 0);
+  }
+
   /** Listens to one topic. Returns the function that ends it. */
   subscribe<T extends Topic>(topic: T, listener: Listener<T>): () => void {
     return this.listen(topic, listener as Listener<Topic>);

@@ -77,11 +77,12 @@ export class Journal {
   /**
    * Queues an event; a batch is written as soon as the disk is free. Events come in the order of their ids; one that
    * the journal has already is skipped. Never throws: {@link flush} tells.
+   * @param text the event as JSON, where the caller has it
    */
-  append(event: GenesisEvent): void {
+  append(event: Pick<GenesisEvent, 'id'>, text = JSON.stringify(event)): void {
     if (this.closed || this.failure !== null) return;
     if (this.taken_id !== null && BigInt(event.id) <= BigInt(this.taken_id)) return;
-    const line = JSON.stringify(event) + '\n';
+    const line = `${text}\n`;
     this.queue.push(line);
     this.queued_bytes += Buffer.byteLength(line);
     if (this.queued_bytes > this.options.queue_bytes_max) {

@@ -44,6 +44,8 @@ export interface Background {
   ): Promise<{ readonly missing: Digest[]; readonly corrupt: Digest[] }>;
   /** Writes a stage's results as an artifact of JSON lines, each a CollectedShard, for its collector. */
   gatherResults(plan: PlanKey, stage_no: number): Promise<ArtifactRef>;
+  /** Hashes what is final of a running plan, for {@link sealPlan}. */
+  hashAhead(plan: PlanKey): Promise<void>;
   /** Computes a plan's trees from the store. Throws a BackgroundError named StoreDamaged when rows contradict each other. */
   sealPlan(plan: PlanKey): Promise<Seal>;
   /** The receipt of one leaf: a proof over leaf hashes that are stored as an artifact. */

@@ -474,7 +474,7 @@ describe('a store that was damaged before it was sealed', () => {
           'the manifesT',
         );
         const output = { digest: blob.digest, value: null, artifacts: [{ name: 'manifest', ...blob }] };
-        const outcome = { ...done(0, output), digest: blob.digest, declared: true, artifacts: [blob] };
+        const outcome = { ...done(0, output), digest: blob.digest, artifacts: [blob] };
         await worker.report([outcome], true);
       },
     });

@@ -15,6 +15,7 @@ export * from './plan/catalogue.js';
 export { parseRanges, printRanges } from './schedule/ordinal-ranges.js';
 export * from './aggregate/gather-results.js';
 export * from './aggregate/seal-plan.js';
+export * from './aggregate/hashed-ahead.js';
 export * from './aggregate/verify-store.js';
 export { Engine, type EngineLog } from './engine.js';
 export { hxo_version } from './version.js';

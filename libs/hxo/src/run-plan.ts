@@ -1,4 +1,5 @@
 import { certifyPlan } from './aggregate/certify-plan.js';
+import { hashWhile } from './aggregate/hash-while.js';
 import type { EnginePorts } from './engine-ports.js';
 import { runStage, skipStage, type StageEnd } from './execute/run-stage.js';
 import { partitionStage } from './partition/partition-into-store.js';
@@ -21,9 +22,10 @@ export async function runPlan(plan: LivePlan, ports: EnginePorts): Promise<void>
   // Stages start when those that they depend on are done, and run side by side. Their shards are leased in bundles, carried
   // to workers, executed, and each result is accepted exactly once; then the stage's collector folds them into its output.
   await enterPhase(plan, 'running', ports);
-  await runStages(plan, ports);
+  await hashWhile(plan, ports, () => runStages(plan, ports));
 
-  // All that was accepted becomes the leaves of a Merkle tree; its root is signed, and the plan has ended.
+  // All that was accepted becomes the leaves of a Merkle tree, most of them hashed by now; its root is signed, and the plan
+  // has ended.
   await enterPhase(plan, 'aggregating', ports);
   await certifyPlan(plan, ports);
 }

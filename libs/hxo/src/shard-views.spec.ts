@@ -1,3 +1,4 @@
+import { sha256 } from '#truth';
 import type { CheckpointStore, PlanRow, ResultRow, Segment } from './checkpoint/checkpoint-store.js';
 import { shardPage } from './shard-views.js';
 
@@ -19,6 +20,7 @@ class FakeStore {
       this.segments_read++;
       yield {
         ...{ first_ordinal, count: 100, wave: 0, cas: new Uint8Array(3_200), misses: '-'.repeat(100) },
+        digest: sha256('not looked at'),
         lines: Array.from({ length: 100 }, (_, i) => `${first_ordinal + i}\t\t{}\n`).join(''),
       };
     }

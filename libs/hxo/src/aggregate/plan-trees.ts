@@ -1,37 +1,38 @@
+import { hash } from 'node:crypto';
 import {
   canonicalJson,
-  digestOf,
   hash_bytes,
-  leafHash,
   planLeaf,
   sha256,
+  shardLeafHasher,
   type Digest,
   type PlanLeaf,
 } from '#truth';
-import { casHasher } from '../partition/cas.js';
 import type { PlanReader, PlanRow, ResultRow, Segment, StageRow } from '../checkpoint/checkpoint-store.js';
-import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
+import { segmentDigest } from '../checkpoint/segment-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import { printRanges } from '../schedule/ordinal-ranges.js';
 
 /**
- * The two trees that a certificate binds.
+ * What a certificate binds: a tree and a list.
  *
  * The plan tree says what the work came to: a leaf for every shard in the order (stage, ordinal), then one for every
  * stage's output. It holds nothing that depends on timing, so a crash changes no leaf.
  *
- * The record tree says what the store holds: a leaf for every row of the plan, its stages, segments and results, over
- * every column that is final when it is signed, in the order (plan, then for each stage: stage, segments, results). It lets
- * anybody name the row that was altered later.
+ * The records say what the store holds: a SHA-256 for every row of the plan, its stages, segments and results, over every
+ * column that is final when it is signed, in the order (plan, then for each stage: stage, segments, results). They let anybody name the row that was altered later.
  */
 export interface PlanTrees {
-  /** Flat leaf hashes, 32 bytes each. */
+  /** Flat hashes, 32 bytes each: the tree's leaves, and the records. */
   readonly leaves: Buffer;
   readonly records: Buffer;
   readonly stages: readonly StageTally[];
   /** Rows that contradict each other, in words. A sound store has none. */
   readonly damage: readonly string[];
 }
+
+/** The hasher of a stage: a new one, or one that has begun. */
+export type HasherOf = (stage: StageRow, spec: StageSpec) => StageHasher;
 
 export interface StageTally {
   readonly total: number;
@@ -41,12 +42,20 @@ export interface StageTally {
   readonly skipped: number;
 }
 
-/** Computes both trees of a plan from the rows of the store. Throws RowUnreadable. */
-export function readPlanTrees(reader: PlanReader, plan: PlanRow): PlanTrees {
+/**
+ * Computes the tree and the records of a plan from the rows of the store. Throws RowUnreadable.
+ *
+ * @param hasherOf what has been hashed of a stage before, while it was running
+ */
+export function readPlanTrees(
+  reader: PlanReader,
+  plan: PlanRow,
+  hasherOf: HasherOf = (stage, spec) => new StageHasher(plan, stage, spec),
+): PlanTrees {
   const leaves = new HashList();
   const records = new HashList();
   const damage: string[] = [];
-  records.add(planRecord(plan));
+  records.addLatin1(planRecord(plan));
   const rows = reader.stages(plan.plan_no);
   const outputs: Buffer[] = [];
   const tallies = plan.spec.stages.map((spec, stage_no) => {
@@ -55,9 +64,15 @@ export function readPlanTrees(reader: PlanReader, plan: PlanRow): PlanTrees {
       damage.push(`stage row ${spec.id}: it is gone`);
       return { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
     }
-    records.add(stageRecord(stage));
+    records.addLatin1(stageRecord(stage));
     outputs.push(planLeaf(outputLeaf(stage, spec)));
-    return readStage(reader, plan, stage, spec, { leaves, records, damage });
+    const hasher = hasherOf(stage, spec);
+    hasher.finish(reader);
+    leaves.append(hasher.leaves);
+    records.append(hasher.segment_records);
+    records.append(hasher.result_records);
+    damage.push(...hasher.damage);
+    return hasher.tally;
   });
   for (const output of outputs) leaves.add(output);
   return { leaves: leaves.bytes(), records: records.bytes(), stages: tallies, damage };
@@ -94,77 +109,101 @@ export function outputDigest(result: Pick<ResultRow, 'declared_output' | 'value'
   return result.declared_output ?? sha256(result.value);
 }
 
-interface Lists {
-  readonly leaves: HashList;
-  readonly records: HashList;
-  readonly damage: string[];
-}
+/**
+ * Hashes the shards of a stage, segment by segment: all of them at the end, or, while the stage is still running, those of
+ * the first segments in which nothing can change any more.
+ */
+export class StageHasher {
+  readonly leaves = new HashList();
+  /** Records of segments, and of results. */
+  readonly segment_records = new HashList();
+  readonly result_records = new HashList();
+  readonly damage: string[] = [];
+  readonly tally = { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
+  private readonly leafOf: ReturnType<typeof shardLeafHasher>;
+  private readonly orphans: number[] = [];
+  /** First ordinal of the segment hashed last, and the ordinal after its shards. */
+  private last_first = -1;
+  private end = 0;
 
-function readStage(
-  reader: PlanReader,
-  plan: PlanRow,
-  stage: StageRow,
-  spec: StageSpec,
-  to: Lists,
-): StageTally {
-  const { kind, executor } = spec;
-  const casOf = casHasher({
-    kind,
-    executor,
-    executor_version: stage.executor_version,
-    dependency_digests: [],
-  });
-  const results = new ResultWalk(reader.results(plan.plan_no, plan.revision, stage.stage_no));
-  const tally = { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
-  for (const segment of reader.segments(plan.plan_no, stage.stage_no)) {
-    to.records.add(segmentRecord(segment));
-    const lines = linesOf(segment);
-    let sound = segment.first_ordinal === tally.total;
-    for (let i = 0; i < segment.count; i++) {
-      const ordinal = segment.first_ordinal + i;
-      const cas = digestOf(segment.cas.subarray(i * hash_bytes, (i + 1) * hash_bytes));
-      const line = lines[i];
-      sound &&= line !== undefined && casOf(line.inputs, line.input_digests) === cas;
-      const own = results.of(ordinal);
-      to.leaves.add(planLeaf(shardLeaf(spec, cas, ordinal, own)));
+  constructor(
+    private readonly plan: Pick<PlanRow, 'plan_no' | 'revision'>,
+    private readonly stage: Pick<StageRow, 'stage_no'>,
+    private readonly spec: StageSpec,
+  ) {
+    this.leafOf = shardLeafHasher(spec.executor, spec.id);
+  }
+
+  /** Hashes on, up to the first segment with a shard that has no result, or so many segments. */
+  advance(reader: PlanReader, segments_max: number): void {
+    let left = segments_max;
+    for (const segment of this.segments(reader)) {
+      if (left-- === 0) return;
+      const results = this.results(reader, segment.first_ordinal + segment.count);
+      if (results.length < segment.count) return;
+      this.hash(segment, results);
+    }
+  }
+
+  /** Hashes all that is left. A shard that has no result by now was skipped. */
+  finish(reader: PlanReader): void {
+    for (const segment of this.segments(reader))
+      this.hash(segment, this.results(reader, segment.first_ordinal + segment.count));
+    this.takeOrphans(this.results(reader, Infinity));
+    if (this.orphans.length > 0)
+      this.damage.push(`results ${printRanges(this.orphans)} of stage ${this.spec.id}: they have no shard`);
+  }
+
+  private *segments(reader: PlanReader): Generator<Segment> {
+    for (const segment of reader.segments(this.plan.plan_no, this.stage.stage_no, this.end))
+      if (segment.first_ordinal > this.last_first) yield segment;
+  }
+
+  /** Results from the last segment hashed up to an ordinal, which is not among them. */
+  private results(reader: PlanReader, below: number): ResultRow[] {
+    const { plan_no, revision } = this.plan;
+    return [...reader.results(plan_no, revision, this.stage.stage_no, this.end, below)];
+  }
+
+  private hash(segment: Segment, results: readonly ResultRow[]): void {
+    const { first_ordinal, count } = segment;
+    const { tally } = this;
+    const ids = Buffer.from(segment.cas.buffer, segment.cas.byteOffset, segment.cas.length).toString('hex');
+    const digest = segmentDigest(segment);
+    const sound = first_ordinal === tally.total && digest === segment.digest;
+    this.segment_records.addLatin1(
+      recordHash(JSON.stringify(['segment', segment.digest, digest, segment.misses])),
+    );
+    let at = results.findIndex((result) => result.ordinal >= first_ordinal);
+    if (at < 0) at = results.length;
+    this.takeOrphans(results.slice(0, at));
+    for (let i = 0; i < count; i++) {
+      const ordinal = first_ordinal + i;
+      const cas = ids.slice(2 * i * hash_bytes, 2 * (i + 1) * hash_bytes);
+      const own = results[at]?.ordinal === ordinal ? results[at++]! : null;
+      const status = own?.status ?? 'skipped';
+      const value = own === null ? null : sha256(own.value);
+      const output = own?.status === 'done' ? (own.declared_output ?? value) : null;
+      this.leaves.addLatin1(this.leafOf(cas, ordinal, output, status));
+      if (own !== null) this.result_records.addLatin1(resultRecord(own, value!));
       tally.total++;
-      tally[own?.status ?? 'skipped']++;
+      tally[status]++;
       if (own !== null && own.source_plan_no !== null) tally.reused++;
     }
-    if (!sound) {
-      to.damage.push(
-        `${segmentName(segment, spec)}: its shards do not follow the earlier ones, or are not those of their content ids`,
+    if (!sound)
+      this.damage.push(
+        `${segmentName(segment, this.spec)}: its shards do not follow the earlier ones, or are not those that partitioning made`,
       );
+    this.last_first = first_ordinal;
+    this.end = first_ordinal + count;
+  }
+
+  /** Every row becomes a record, also one whose shard is not there. */
+  private takeOrphans(results: readonly ResultRow[]): void {
+    for (const result of results) {
+      this.result_records.addLatin1(resultRecord(result, sha256(result.value)));
+      this.orphans.push(result.ordinal);
     }
-  }
-  results.of(Infinity);
-  if (results.orphans.length > 0) {
-    to.damage.push(`results ${printRanges(results.orphans)} of stage ${spec.id}: they have no shard`);
-  }
-  to.records.append(results.records);
-  return tally;
-}
-
-/** Walks a stage's results beside its shards. Every row becomes a record, also one whose shard is not there. */
-class ResultWalk {
-  readonly records = new HashList();
-  readonly orphans: number[] = [];
-  private next: IteratorResult<ResultRow>;
-
-  constructor(private readonly rows: Iterator<ResultRow>) {
-    this.next = rows.next();
-  }
-
-  /** The result of a shard, or null. Ordinals ascend from call to call; Infinity ends the walk. */
-  of(ordinal: number): ResultRow | null {
-    while (this.next.done !== true && this.next.value.ordinal <= ordinal) {
-      const row = this.next.value;
-      this.next = this.rows.next();
-      this.records.add(resultRecord(row));
-      if (row.ordinal === ordinal) return row;
-      this.orphans.push(row.ordinal);
-    }
-    return null;
   }
 }
 
@@ -173,53 +212,46 @@ export function segmentName({ first_ordinal, count }: Segment, stage: StageSpec)
   return `segment ${first_ordinal}-${first_ordinal + count - 1} of stage ${stage.id}`;
 }
 
-/** A segment's shards; none when its lines are so damaged that they cannot be told apart. */
-function linesOf(segment: Segment): readonly ShardLine[] {
-  try {
-    return parseShardLines(segment.lines);
-  } catch {
-    return [];
-  }
+function recordHash(text: string): string {
+  return hash('sha256', text, 'binary');
 }
 
-function planRecord(plan: PlanRow): Buffer {
+function planRecord(plan: PlanRow): string {
   const { plan_no, plan_id, name, spec, spec_digest, revision, submitted_at, started_at } = plan;
   const columns = [plan_no, plan_id, name, spec_digest, revision, submitted_at, started_at];
-  return leafHash(JSON.stringify(['plan', ...columns, canonicalJson(spec)]));
+  return recordHash(JSON.stringify(['plan', ...columns, canonicalJson(spec)]));
 }
 
-function stageRecord(stage: StageRow): Buffer {
+function stageRecord(stage: StageRow): string {
   const { stage_no, phase, executor_version, total, done, reused, failed, skipped } = stage;
   const { matched, taken, truncated, misses, started_at, finished_at, output } = stage;
   const columns = [stage_no, phase, executor_version, total, done, reused, failed, skipped];
   const times = [matched, taken, truncated, started_at, finished_at];
-  return leafHash(
+  return recordHash(
     JSON.stringify(['stage', ...columns, ...times, canonicalJson(misses), canonicalJson(output)]),
   );
 }
 
-function segmentRecord(segment: Segment): Buffer {
-  const cas = Buffer.from(segment.cas).toString('hex');
-  const { first_ordinal, count, wave, misses, lines } = segment;
-  return leafHash(JSON.stringify(['segment', first_ordinal, count, wave, misses, cas, lines]));
-}
-
-function resultRecord(result: ResultRow): Buffer {
-  const { ordinal, attempt, status, declared_output, value, artifacts, source_plan_no, worker, finished_at } =
+/** @param value digest of the result's value */
+function resultRecord(result: ResultRow, value: Digest): string {
+  const { ordinal, attempt, status, declared_output, artifacts, source_plan_no, worker, finished_at } =
     result;
   const duration_us = Math.round(result.duration_ms * 1000);
-  const columns = [
-    ordinal,
-    attempt,
-    status,
-    declared_output,
-    value,
-    artifacts,
-    source_plan_no,
-    worker,
-    duration_us,
-  ];
-  return leafHash(JSON.stringify(['result', ...columns, finished_at]));
+  return recordHash(
+    JSON.stringify([
+      'result',
+      ordinal,
+      attempt,
+      status,
+      declared_output,
+      value,
+      artifacts,
+      source_plan_no,
+      worker,
+      duration_us,
+      finished_at,
+    ]),
+  );
 }
 
 /** A growing flat buffer of hashes. */
@@ -231,6 +263,13 @@ class HashList {
     this.reserve(hash.length);
     this.buffer.set(hash, this.size);
     this.size += hash.length;
+  }
+
+  /** Adds a hash whose bytes are characters. */
+  addLatin1(hash: string): void {
+    this.reserve(hash_bytes);
+    this.buffer.write(hash, this.size, 'latin1');
+    this.size += hash_bytes;
   }
 
   append(other: HashList): void {

@@ -2,15 +2,16 @@ import { hash_bytes, merkleRoot, type TreeHead } from '#truth';
 import type { PlanKey } from '../background.js';
 import type { PlanReader } from '../checkpoint/checkpoint-store.js';
 import type { ArtifactRef, ArtifactStore } from '../execute/artifact-store.js';
+import type { HashedAhead } from './hashed-ahead.js';
 import { readPlanTrees, type StageTally } from './plan-trees.js';
 
 /** What a certificate can be made of. */
 export interface Seal {
   readonly tree: TreeHead;
-  readonly records: TreeHead;
-  /** Artifacts of the flat leaf hashes: receipts are made from the one, altered rows are found with the other. */
+  /** Artifact of the flat leaf hashes, which receipts are made from. */
   readonly leaves: ArtifactRef;
-  readonly record_leaves: ArtifactRef;
+  /** Artifact of the flat record hashes, which altered rows are found with. */
+  readonly records: ArtifactRef;
   readonly stages: readonly StageTally[];
   /** Artifacts of stages whose bytes were hashed again and agree. */
   readonly artifacts_rehashed: number;
@@ -26,9 +27,14 @@ export class StoreDamaged extends Error {
  * {@link StoreDamaged} naming what is wrong; a corrupt artifact is moved aside first, so that the next plan that makes it
  * stores it anew.
  */
-export async function sealPlan(reader: PlanReader, artifacts: ArtifactStore, key: PlanKey): Promise<Seal> {
+export async function sealPlan(
+  reader: PlanReader,
+  artifacts: ArtifactStore,
+  key: PlanKey,
+  ahead?: HashedAhead,
+): Promise<Seal> {
   const plan = reader.planByNo(key.plan_no)!;
-  const trees = readPlanTrees(reader, plan);
+  const trees = readPlanTrees(reader, plan, ahead?.take(plan));
   if (trees.damage.length > 0) throw new StoreDamaged(`The checkpoint store is damaged: ${trees.damage[0]}.`);
   let artifacts_rehashed = 0;
   for (const [i, stage] of reader.stages(key.plan_no).entries()) {
@@ -44,9 +50,8 @@ export async function sealPlan(reader: PlanReader, artifacts: ArtifactStore, key
   }
   return {
     tree: treeHead(trees.leaves),
-    records: treeHead(trees.records),
     leaves: await artifacts.put(trees.leaves),
-    record_leaves: await artifacts.put(trees.records),
+    records: await artifacts.put(trees.records),
     stages: trees.stages,
     artifacts_rehashed,
   };

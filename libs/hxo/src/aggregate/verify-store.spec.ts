@@ -17,12 +17,12 @@ const work: Work = async (bundle, worker) => {
   if (bundle.work.type === 'collect') {
     const digest = sha256(bundle.stage);
     const output = { digest, value: { files: 3 }, artifacts: [{ name: 'manifest', ...blob }] };
-    return worker.report([{ ...done(0, output), digest, declared: true, artifacts: [blob] }], true);
+    return worker.report([{ ...done(0, output), digest, artifacts: [blob] }], true);
   }
   const outcomes = ordinalsOf(bundle).map((ordinal) =>
     bundle.stage === 'broken' && ordinal === 4
       ? failed(4, 'fail')
-      : { ...done(ordinal), digest: sha256(`tar ${ordinal}`), declared: true, artifacts: [blob] },
+      : { ...done(ordinal), digest: sha256(`tar ${ordinal}`), artifacts: [blob] },
   );
   await worker.report(outcomes, true);
 };
@@ -207,7 +207,7 @@ describe('an added row', () => {
 
   it('of a segment is named', async () => {
     const findings = await findingsAfter(
-      `INSERT INTO segment SELECT plan_no, 1, 6, count, wave, cas, lines, misses FROM segment
+      `INSERT INTO segment SELECT plan_no, 1, 6, count, wave, cas, lines, digest, misses FROM segment
        WHERE plan_no = 1 AND stage_no = 1 AND first_ordinal = 3`,
     );
     expect(findings.map(({ what }) => what)).toContain('segment 6-8 of stage second');

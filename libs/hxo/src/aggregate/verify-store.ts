@@ -58,7 +58,7 @@ export async function verifyStore(
     const { plan, certificate, predicate } = certified;
     if (plan === null || certificate === null || predicate === null) continue;
     try {
-      rows += await checkRows(reader, artifacts, plan, certificate, predicate, find);
+      rows += await checkRows(reader, artifacts, plan, predicate, find);
       for (const { digest, owner } of artifactsOf(reader, plan, certificate)) {
         const state = checked.get(digest) ?? (await artifacts.verify(digest));
         checked.set(digest, state);
@@ -115,11 +115,11 @@ function checkCertificate(row: CertificateRow, trusted: readonly KeyObject[], fi
     find('certificate', 'Its envelope holds more than was signed.');
   if (row.key_id !== key_id || row.public_key !== public_key)
     find('certificate', 'Its row does not name the key that signed it.');
-  if (
-    row.leaves.bytes !== predicate.tree.size * hash_bytes ||
-    row.records.bytes !== predicate.records.size * hash_bytes
-  )
-    find('certificate', 'Its row does not give the sizes of the certified trees.');
+  const { tree, records } = predicate;
+  if (row.leaves.bytes !== tree.size * hash_bytes || row.records.bytes !== records.count * hash_bytes)
+    find('certificate', 'Its row does not give the sizes of the certified lists.');
+  if (row.records.digest !== records.digest)
+    find('certificate', 'Its row does not name the certified list of records.');
   return predicate;
 }
 
@@ -135,15 +135,14 @@ async function checkRows(
   reader: PlanReader,
   artifacts: Pick<ArtifactStore, 'open'>,
   plan: PlanRow,
-  certificate: CertificateRow,
   certified: PlanPredicate,
   find: Find,
 ): Promise<number> {
   checkPlanRow(plan, certified, find);
   const trees = readPlanTrees(reader, plan);
   for (const damage of trees.damage) find(damage.split(':')[0]!, `${damage}.`);
-  if (merkleRoot(trees.records) !== certified.records.root) {
-    const theirs = await readLeaves(certificate.records.digest, certified.records.root, artifacts);
+  if (sha256(trees.records) !== certified.records.digest) {
+    const theirs = await readRecords(certified.records.digest, artifacts);
     nameDifferences(trees.records, theirs, recordNames(reader, plan), find);
   } else if (merkleRoot(trees.leaves) !== certified.tree.root) {
     find('tree', 'The shards or stage outputs do not give the certified root.');
@@ -185,15 +184,10 @@ function checkPlanRow(plan: PlanRow, certified: PlanPredicate, find: Find): void
   }
 }
 
-/** The certified leaves, from the artifact that keeps them; null when it does not give the certified root. */
-async function readLeaves(
-  digest: Digest,
-  root: Digest,
-  artifacts: Pick<ArtifactStore, 'open'>,
-): Promise<Buffer | null> {
-  const leaves = await artifacts.open(digest).then(buffer, () => null);
-  if (leaves === null || leaves.length % hash_bytes !== 0 || merkleRoot(leaves) !== root) return null;
-  return leaves;
+/** The certified records, from the artifact that keeps them; null when it is damaged. */
+async function readRecords(digest: Digest, artifacts: Pick<ArtifactStore, 'open'>): Promise<Buffer | null> {
+  const records = await artifacts.open(digest).then(buffer, () => null);
+  return records === null || sha256(records) !== digest ? null : records;
 }
 
 /**
@@ -224,7 +218,7 @@ function differences(
   return { from, altered, gone: Math.max(0, counts[1] - counts[0]) };
 }
 
-/** Names of the record tree's leaves, in its order. */
+/** Names of the records, in their order. */
 function recordNames(reader: PlanReader, plan: PlanRow): string[] {
   const names = ['plan row'];
   const rows = new Set(reader.stages(plan.plan_no).map(({ stage_no }) => stage_no));

@@ -68,6 +68,8 @@ export interface Segment {
   readonly cas: Uint8Array;
   /** One line a shard, see `segment-lines.ts`. */
   readonly lines: string;
+  /** See {@link segmentDigest}: tells whether the row is still the one that partitioning made. */
+  readonly digest: Digest;
   /** One letter a shard: `-` reused, else a key of {@link reuse_misses}. */
   readonly misses: string;
 }
@@ -225,7 +227,14 @@ export interface PlanReader {
   stages(plan_no: number): StageRow[];
   /** @param from begins with the segment of this ordinal; 0 when left out */
   segments(plan_no: number, stage_no: number, from?: number): IterableIterator<Segment>;
-  results(plan_no: number, revision: number, stage_no: number): IterableIterator<ResultRow>;
+  /** In the order of ordinals, those from `from` on and below `below`. */
+  results(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+    from?: number,
+    below?: number,
+  ): IterableIterator<ResultRow>;
   certificate(plan_no: number, revision: number): CertificateRow | null;
   /** Plans that have a certificate or should have one. The row of the one or the other may be gone. */
   certifiedPlans(): { readonly plan_no: number; readonly revision: number }[];

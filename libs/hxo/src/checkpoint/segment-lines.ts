@@ -1,4 +1,5 @@
-import { parseDigest, type Digest } from '#truth';
+import { parseDigest, sha256Stream, type Digest } from '#truth';
+import type { Segment } from './checkpoint-store.js';
 
 /** A shard's definition as its segment holds it. */
 export interface ShardLine {
@@ -6,6 +7,17 @@ export interface ShardLine {
   readonly input_digests: readonly Digest[];
   /** Canonical JSON text. */
   readonly inputs: string;
+}
+
+/** SHA-256 over a segment's place, its content ids and its lines. */
+export function segmentDigest(
+  segment: Pick<Segment, 'first_ordinal' | 'count' | 'wave' | 'cas' | 'lines'>,
+): Digest {
+  const hash = sha256Stream();
+  hash.update(Buffer.from(`${segment.first_ordinal} ${segment.count} ${segment.wave}\n`));
+  hash.update(segment.cas);
+  hash.update(Buffer.from(segment.lines));
+  return hash.digest();
 }
 
 /**

@@ -1,6 +1,15 @@
+import { sha256 } from '#truth';
 import type { Segment } from './checkpoint-store.js';
 import { printShardLine } from './segment-lines.js';
 import { ShardLinesReader } from './shard-lines-reader.js';
+
+function line(plan_no: number, stage_no: number, ordinal: number): string {
+  return printShardLine({
+    weight: 1,
+    input_digests: [],
+    inputs: JSON.stringify([plan_no, stage_no, ordinal]),
+  });
+}
 
 /** Stages of 1,000 shards each, in segments of ten. Counts the segments that are read. */
 class Segments {
@@ -8,26 +17,20 @@ class Segments {
   segmentsOf(plan_no: number, stage_no: number, [ordinal = 0]: readonly number[]): Segment[] {
     this.reads++;
     const first_ordinal = ordinal - (ordinal % 10);
-    const lines = Array.from({ length: 10 }, (_, i) => ({
-      weight: 1,
-      input_digests: [],
-      inputs: JSON.stringify([plan_no, stage_no, first_ordinal + i]),
-    }));
-    const text = lines.map(printShardLine).join('');
-    return [{ first_ordinal, count: 10, wave: 0, cas: new Uint8Array(), lines: text, misses: '-' }];
+    const lines = Array.from({ length: 10 }, (_, i) => line(plan_no, stage_no, first_ordinal + i)).join('');
+    const digest = sha256('not looked at');
+    return [{ first_ordinal, count: 10, wave: 0, cas: new Uint8Array(), lines, digest, misses: '-' }];
   }
 }
 
 describe('ShardLinesReader', () => {
   it('reads the shards asked for, over the ends of segments', () => {
     const reader = new ShardLinesReader(new Segments());
-    const shards = [8, 9, 10, 31, 32].map((ordinal) => ({
-      ordinal,
-      inputs: JSON.stringify([7, 2, ordinal]),
-      input_digests: [],
-    }));
-    expect(reader.read(7, 2, [8, 9, 10, 31, 32])).toEqual(shards);
-    expect(reader.read(7, 2, [])).toEqual([]);
+    const linesOf = (ordinals: readonly number[]): string =>
+      ordinals.map((ordinal) => line(7, 2, ordinal)).join('');
+    const whole = Array.from({ length: 10 }, (_, i) => 10 + i);
+    for (const ordinals of [[8, 9, 10, 31, 32], whole, [9, ...whole, 20], [12, 14], [19, 29, 39], []])
+      expect(reader.read(7, 2, ordinals)).toBe(linesOf(ordinals));
   });
 
   it('reads each segment once, however many stages take turns', () => {

@@ -1,50 +1,63 @@
-import type { BundleShard } from '../execute/transport.js';
 import type { CheckpointStore } from './checkpoint-store.js';
-import { parseShardLines, type ShardLine } from './segment-lines.js';
 
-/** Stages whose segment is kept parsed, the one read last in each: as many as take turns at a time, and more. */
+/** Stages whose segment is kept, the one read last in each: as many as take turns at a time, and more. */
 const kept_stages = 64;
 
-interface ParsedSegment {
+/** A segment's lines, taken apart only when some of them are asked for alone. */
+interface KeptSegment {
   readonly first: number;
-  readonly lines: readonly ShardLine[];
+  readonly count: number;
+  readonly text: string;
+  lines?: readonly string[];
 }
 
 /**
- * Reads the shards of bundles from their segments. Bundles of a stage walk through one segment after the other, and stages
- * take turns: so the last segment of each stage is kept parsed, for the stages that were read most recently.
+ * Reads the shard lines of bundles from their segments. Bundles of a stage walk through one segment after the other, and
+ * stages take turns: so the last segment of each stage is kept, for the stages that were read most recently.
  */
 export class ShardLinesReader {
   /** By plan and stage, the stage read last at the end. */
-  private readonly kept = new Map<string, ParsedSegment>();
+  private readonly kept = new Map<string, KeptSegment>();
 
   constructor(private readonly store: Pick<CheckpointStore, 'segmentsOf'>) {}
 
-  /** @param ordinals ascending */
-  read(plan_no: number, stage_no: number, ordinals: readonly number[]): BundleShard[] {
+  /**
+   * The lines that define the shards, in the order of their ordinals.
+   * @param ordinals ascending
+   */
+  read(plan_no: number, stage_no: number, ordinals: readonly number[]): string {
     const key = `${plan_no}/${stage_no}`;
     let segment = this.kept.get(key);
-    const shards = ordinals.map((ordinal) => {
-      if (segment === undefined || !holds(segment, ordinal)) segment = this.parse(plan_no, stage_no, ordinal);
-      const line = segment.lines[ordinal - segment.first]!;
-      return { ordinal, inputs: line.inputs, input_digests: line.input_digests };
-    });
+    let text = '';
+    for (let at = 0; at < ordinals.length;) {
+      if (segment === undefined || !holds(segment, ordinals[at]!))
+        segment = this.fetch(plan_no, stage_no, ordinals[at]!);
+      let end = at + 1;
+      while (end < ordinals.length && holds(segment, ordinals[end]!)) end++;
+      text += end - at === segment.count ? segment.text : linesOf(segment, ordinals.slice(at, end));
+      at = end;
+    }
     if (segment !== undefined) this.keep(key, segment);
-    return shards;
+    return text;
   }
 
-  private parse(plan_no: number, stage_no: number, ordinal: number): ParsedSegment {
-    const row = this.store.segmentsOf(plan_no, stage_no, [ordinal])[0]!;
-    return { first: row.first_ordinal, lines: parseShardLines(row.lines) };
+  private fetch(plan_no: number, stage_no: number, ordinal: number): KeptSegment {
+    const { first_ordinal, count, lines } = this.store.segmentsOf(plan_no, stage_no, [ordinal])[0]!;
+    return { first: first_ordinal, count, text: lines };
   }
 
-  private keep(key: string, segment: ParsedSegment): void {
+  private keep(key: string, segment: KeptSegment): void {
     this.kept.delete(key);
     this.kept.set(key, segment);
     if (this.kept.size > kept_stages) this.kept.delete(this.kept.keys().next().value!);
   }
 }
 
-function holds({ first, lines }: ParsedSegment, ordinal: number): boolean {
-  return ordinal >= first && ordinal < first + lines.length;
+function holds({ first, count }: KeptSegment, ordinal: number): boolean {
+  return ordinal >= first && ordinal < first + count;
+}
+
+function linesOf(segment: KeptSegment, ordinals: readonly number[]): string {
+  const lines = (segment.lines ??= segment.text.split('\n'));
+  return ordinals.map((ordinal) => `${lines[ordinal - segment.first]!}\n`).join('');
 }

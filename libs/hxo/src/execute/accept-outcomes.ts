@@ -36,6 +36,9 @@ export interface Acceptance {
   readonly events: readonly StoredEvent[];
 }
 
+/** A batch whose outcomes are read and checked. */
+export type CheckedBatch = Omit<OutcomeBatch, 'outcomes'> & { readonly outcomes: readonly Outcome[] };
+
 /**
  * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory but the
  * plan's count of bundles, so that it may run again if the transaction does.
@@ -47,7 +50,7 @@ export interface Acceptance {
 export function acceptOutcomes(
   tx: Transaction,
   stage: LiveStage,
-  batch: OutcomeBatch,
+  batch: CheckedBatch,
   ports: { readonly genesis: GenesisLink; readonly truth: TruthLink; readonly now_ms: number },
 ): Acceptance {
   const { plan, stage_no, board } = stage;
@@ -173,7 +176,7 @@ export function isLastLoss(losses: number): boolean {
 function acceptFailure(
   tx: Transaction,
   stage: LiveStage,
-  batch: OutcomeBatch,
+  batch: CheckedBatch,
   outcome: Extract<Outcome, { status: 'failed' }>,
   now_ms: number,
 ): ShardFailure | null {
@@ -189,14 +192,14 @@ function acceptFailure(
 
 function doneRow(
   outcome: Extract<Outcome, { status: 'done' }>,
-  batch: OutcomeBatch,
+  batch: CheckedBatch,
   now_ms: number,
 ): ResultRow {
   return {
     ordinal: outcome.ordinal,
     attempt: batch.attempt,
     status: 'done',
-    declared_output: outcome.declared ? outcome.digest : null,
+    declared_output: outcome.digest,
     value: outcome.value,
     artifacts: outcome.artifacts,
     source_plan_no: null,
@@ -241,7 +244,8 @@ function reportDifference(
   if (outcome.status !== 'done') return [];
   const { plan, stage_no } = stage;
   const standing = tx.standingResult(plan.plan_no, plan.revision, stage_no, outcome.ordinal);
-  if (standing?.status !== 'done' || outputDigest(standing) === outcome.digest) return [];
+  const rejected = outputDigest({ declared_output: outcome.digest, value: outcome.value });
+  if (standing?.status !== 'done' || outputDigest(standing) === rejected) return [];
   return truth.audit(tx, {
     actor: 'hxo',
     action: 'result.nondeterministic',
@@ -250,7 +254,7 @@ function reportDifference(
     data: {
       stage: stage.spec.id,
       ordinal: outcome.ordinal,
-      rejected: outcome.digest,
+      rejected,
       code: 'NONDETERMINISTIC',
     },
   });

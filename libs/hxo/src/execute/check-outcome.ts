@@ -1,6 +1,7 @@
-import { canonicalJson, isDigest, sha256 } from '#truth';
-import type { ArtifactStore } from './artifact-store.js';
+import { canonicalJson, isDigest } from '#truth';
+import type { ArtifactRef, ArtifactStore } from './artifact-store.js';
 import type { StageOutput } from './contract.js';
+import { parseOutcomes } from './outcome-lines.js';
 import type { Outcome } from './transport.js';
 
 /** Longest value of a result, in bytes of canonical JSON text. */
@@ -8,29 +9,39 @@ export const value_bytes_max = 65_536;
 
 /**
  * What is wrong with an outcome as a worker sent it, or null. A worker may be broken, or its message tampered with on the
- * way: the digest must be that of the value unless the executor declares its own, and artifacts must be there.
- *
- * @param expected ordinals that the lease holds
+ * way: values are bounded, digests are digests, and artifacts must be there.
  */
-export async function checkOutcome(
+function faultOf(
   outcome: Outcome,
-  expected: { has(ordinal: number): boolean },
+  artifacts: Pick<ArtifactStore, 'size'>,
+): string | null | Promise<string | null> {
+  if (outcome.status === 'failed') return null;
+  // A text has at least a third as many characters as bytes: most need not be measured.
+  if (outcome.value.length > value_bytes_max / 3 && Buffer.byteLength(outcome.value) > value_bytes_max)
+    return `The value is longer than ${value_bytes_max} bytes.`;
+  if (outcome.digest !== null && !isDigest(outcome.digest)) return 'The digest is not 64 hex digits.';
+  return outcome.artifacts.length === 0 ? null : artifactFault(outcome.artifacts, artifacts);
+}
+
+async function artifactFault(
+  refs: readonly ArtifactRef[],
   artifacts: Pick<ArtifactStore, 'size'>,
 ): Promise<string | null> {
-  if (!expected.has(outcome.ordinal)) return `Shard ${outcome.ordinal} is not part of the lease.`;
-  if (outcome.status === 'failed') return null;
-  if (Buffer.byteLength(outcome.value) > value_bytes_max)
-    return `The value is longer than ${value_bytes_max} bytes.`;
-  if (!isDigest(outcome.digest)) return 'The digest is not 64 hex digits.';
-  if (!outcome.declared && sha256(outcome.value) !== outcome.digest)
-    return 'The digest is not that of the value.';
-  for (const artifact of outcome.artifacts) {
-    const bytes = isDigest(artifact.digest) ? await artifacts.size(artifact.digest) : null;
-    if (bytes === null) return `Artifact ${artifact.digest} is not in the store.`;
-    if (bytes !== artifact.bytes)
-      return `Artifact ${artifact.digest} is ${bytes} bytes, not ${artifact.bytes}.`;
+  for (const { digest, bytes } of refs) {
+    const stored = isDigest(digest) ? await artifacts.size(digest) : null;
+    if (stored === null) return `Artifact ${digest} is not in the store.`;
+    if (stored !== bytes) return `Artifact ${digest} is ${stored} bytes, not ${bytes}.`;
   }
   return null;
+}
+
+/** The outcomes of a batch; null when the text is not what a worker writes. */
+function readOutcomes(text: string): Outcome[] | null {
+  try {
+    return parseOutcomes(text);
+  } catch {
+    return null;
+  }
 }
 
 /** An outcome that is not what it should be. */
@@ -40,44 +51,52 @@ export interface Rejection {
 }
 
 /**
- * Checks what a worker reports of its lease. Outcomes that are not what they should be become failures of their shards;
- * those of shards that are not leased are left out.
+ * Reads and checks what a worker reports of its lease. Outcomes that are not what they should be become failures of their
+ * shards; those of shards that are not leased are left out. A text that cannot be read fails the whole lease.
  */
 export async function checkBatch(
-  outcomes: readonly Outcome[],
+  text: string,
   leased: ReadonlySet<number>,
   artifacts: Pick<ArtifactStore, 'size'>,
 ): Promise<{ readonly outcomes: Outcome[]; readonly rejections: Rejection[] }> {
-  const checked: Outcome[] = [];
+  const read = readOutcomes(text);
+  if (read === null) {
+    const message = 'The report is not a list of outcomes.';
+    const outcomes = [...leased].map((ordinal) => rejected(ordinal, message, 0));
+    return { outcomes, rejections: [{ ordinal: outcomes[0]!.ordinal, message }] };
+  }
+  const outcomes: Outcome[] = [];
   const rejections: Rejection[] = [];
-  for (const outcome of outcomes) {
-    const message = await checkOutcome(outcome, leased, artifacts);
+  for (const outcome of read) {
+    const { ordinal, duration_ms } = outcome;
+    const known = leased.has(ordinal);
+    const fault = known ? faultOf(outcome, artifacts) : `Shard ${ordinal} is not part of the lease.`;
+    const message = fault instanceof Promise ? await fault : fault;
     if (message === null) {
-      checked.push(outcome);
+      outcomes.push(outcome);
       continue;
     }
-    const { ordinal, duration_ms } = outcome;
     rejections.push({ ordinal, message });
-    if (!leased.has(ordinal)) continue;
-    const code = 'RESULT_REJECTED';
-    checked.push({ ordinal, status: 'failed', verdict: 'retry', code, message, duration_ms });
+    if (known) outcomes.push(rejected(ordinal, message, duration_ms));
   }
-  return { outcomes: checked, rejections };
+  return { outcomes, rejections };
 }
 
-/** A collector's outcome, made a failure when it is not what it should be. Its value is the StageOutput. */
-export async function checkedCollection(
-  outcome: Outcome,
-  artifacts: Pick<ArtifactStore, 'size'>,
-): Promise<Outcome> {
-  const message =
-    (await checkOutcome(outcome, { has: (ordinal) => ordinal === 0 }, artifacts)) ??
-    (outcome.status === 'done' && !isStageOutputOf(outcome)
-      ? 'The value is not the output of a stage.'
-      : null);
-  if (message === null) return outcome;
-  const { ordinal, duration_ms } = outcome;
+function rejected(ordinal: number, message: string, duration_ms: number): Outcome {
   return { ordinal, status: 'failed', verdict: 'retry', code: 'RESULT_REJECTED', message, duration_ms };
+}
+
+/**
+ * A collector's outcome, made a failure when it is not what it should be; undefined when it reported none. Its value is
+ * the StageOutput.
+ */
+export async function checkedCollection(
+  text: string,
+  artifacts: Pick<ArtifactStore, 'size'>,
+): Promise<Outcome | undefined> {
+  const [outcome] = (await checkBatch(text, new Set([0]), artifacts)).outcomes;
+  if (outcome?.status !== 'done' || isStageOutputOf(outcome)) return outcome;
+  return rejected(0, 'The value is not the output of a stage.', outcome.duration_ms);
 }
 
 /** Does the value say what the outcome says, so that what is stored is what was checked? */

@@ -1,4 +1,4 @@
-import { canonicalJson, isDigest, NotCanonicalError, sha256, type Digest } from '#truth';
+import { canonicalJson, isDigest, NotCanonicalError, type Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
 import { value_bytes_max } from './check-outcome.js';
 import { FailShard, type FailureVerdict, type ShardOutput, type StageOutput } from './contract.js';
@@ -40,8 +40,8 @@ export function pastLimit(
 
 /** An executor's output that has passed every check. */
 export interface Accepted {
-  readonly digest: Digest;
-  readonly declared: boolean;
+  /** Null: the SHA-256 of `value`. */
+  readonly digest: Digest | null;
   readonly value: string;
   readonly artifacts: readonly ArtifactRef[];
 }
@@ -60,8 +60,7 @@ export function acceptShard(output: ShardOutput): Accepted {
   if (output.digest !== undefined && !isDigest(output.digest))
     throw invalid(`digest must be ${digest_form}.`);
   return {
-    digest: output.digest ?? sha256(value),
-    declared: output.digest !== undefined,
+    digest: output.digest ?? null,
     value,
     artifacts: output.artifacts === undefined ? no_artifacts : output.artifacts.map(acceptArtifact),
   };
@@ -75,7 +74,7 @@ export function acceptStage(output: StageOutput): Accepted {
   const { digest, value } = output;
   if (value === undefined) throw invalid('collect() must return a value.');
   const text = canonicalText({ digest, value, artifacts: named });
-  return { digest, declared: true, value: text, artifacts };
+  return { digest, value: text, artifacts };
 }
 
 function acceptArtifact({ digest, bytes }: ArtifactRef): ArtifactRef {
@@ -110,8 +109,7 @@ function invalid(what: string): FailShard {
 
 /** The outcome of a shard that is done. */
 export function done(ordinal: number, accepted: Accepted, duration_ms: number): Outcome {
-  const { digest, declared, value, artifacts } = accepted;
-  return { ordinal, status: 'done', digest, declared, value, artifacts, duration_ms };
+  return { ordinal, status: 'done', ...accepted, duration_ms };
 }
 
 /** The outcome of a shard that failed. */

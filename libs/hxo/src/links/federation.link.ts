@@ -2,7 +2,7 @@ import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
 import { checkedCollection } from '../execute/check-outcome.js';
-import type { StageOutput } from '../execute/contract.js';
+import type { Executor, StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
 import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
@@ -158,13 +158,13 @@ export class FederationLink implements TransportSink {
   // Leasing.
 
   /**
-   * Fills the window: for each executor one bundle for each slot and one ahead, so that no worker idles between two, as
+   * Fills the window: for each executor one bundle for each slot and some ahead, so that no worker idles between two, as
    * long as the shards and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
    */
   private pump(): void {
-    const hasRoom = ({ spec }: LiveStage): boolean =>
-      this.leases.inFlight(spec.executor) < this.window(spec.executor);
-    while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
+    const hasRoom = ({ spec, sizer }: LiveStage): boolean =>
+      this.leases.inFlight(spec.executor) < sizer.ahead() * this.ports.transport.slots(spec.executor);
+    while (this.leasing && this.executingMax() < this.ports.max_concurrency) {
       const collector = this.collectors.next(hasRoom);
       const stage = collector === null ? this.executing.next(hasRoom) : null;
       if (collector !== null) this.guard(this.leaseCollector(collector));
@@ -173,22 +173,28 @@ export class FederationLink implements TransportSink {
     }
   }
 
-  private window(executor: string): number {
-    return 2 * this.ports.transport.slots(executor);
+  /** Shards that may be executing at present: bundles beyond the slots of their executor wait for one of them. */
+  private executingMax(): number {
+    const { transport } = this.ports;
+    return this.leases.executingMax((executor) => transport.slots(executor.name) * this.share(executor));
   }
 
-  /** An `io` bundle executes its shards together, within its worker's share of HXO_MAX_CONCURRENCY. */
+  /** Shards that a bundle may execute at once: those of an `io` executor share a slot's part of HXO_MAX_CONCURRENCY. */
+  private share({ load, name }: Executor): number {
+    if (load === 'cpu') return 1;
+    return Math.max(1, Math.floor(this.ports.max_concurrency / this.ports.transport.slots(name)));
+  }
+
   private concurrency({ executor }: LiveStage, shards: number): number {
-    if (executor.load === 'cpu') return 1;
-    const { max_concurrency, transport } = this.ports;
-    const share = Math.ceil(max_concurrency / Math.max(1, transport.slots(executor.name)));
-    return Math.min(shards, share, max_concurrency - this.leases.executingMax());
+    return Math.min(shards, this.share(executor), this.ports.max_concurrency - this.executingMax());
   }
 
   private async lease(stage: LiveStage): Promise<void> {
     const { store, genesis, clock } = this.ports;
     const { plan, stage_no, spec, board } = stage;
-    const claim = board.claim(stage.sizer.next(board.waiting(), this.window(spec.executor)));
+    const claim = board.claim(
+      stage.sizer.next(board.waiting(), 2 * this.ports.transport.slots(spec.executor)),
+    );
     if (claim === null) return;
     const { ordinals, attempt } = claim;
     const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(ordinals) };
@@ -203,8 +209,8 @@ export class FederationLink implements TransportSink {
     }, 'engine');
     genesis.announce(events);
     this.leases.grant(lease);
-    const shards = this.lines.read(plan.plan_no, stage_no, ordinals);
-    await this.dispatch(lease, { type: 'shards', shards });
+    const lines = this.lines.read(plan.plan_no, stage_no, ordinals);
+    await this.dispatch(lease, { type: 'shards', ordinals, lines });
   }
 
   private async leaseCollector({ stage, work }: WaitingCollector): Promise<void> {
@@ -264,7 +270,7 @@ export class FederationLink implements TransportSink {
   private async collected(lease: Lease, work: CollectWork, batch: OutcomeBatch): Promise<void> {
     const { store, artifacts } = this.ports;
     const { stage, bundle } = lease;
-    const outcome = batch.outcomes[0] && (await checkedCollection(batch.outcomes[0], artifacts));
+    const outcome = await checkedCollection(batch.outcomes, artifacts);
     await store.write(
       (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', batch.worker),
       'engine',

@@ -6,7 +6,7 @@ import { jest } from '@jest/globals';
 import { Journal, type GenesisBus, type GenesisEvent } from '#genesis';
 import type { StoredEvent } from '../checkpoint/checkpoint-store.js';
 import { system_clock } from '../clock.js';
-import { GenesisLink } from './genesis.link.js';
+import { eventText, eventView, GenesisLink } from './genesis.link.js';
 
 let folder: string;
 let journal: Journal;
@@ -37,7 +37,7 @@ const commit = (count: number): StoredEvent[] => {
 let told: string[];
 const link = (): GenesisLink => {
   told = [];
-  const bus = { enabled: true, publish: ({ id }: GenesisEvent) => void told.push(id) };
+  const bus = { enabled: true, hears: () => true, publish: ({ id }: GenesisEvent) => void told.push(id) };
   return new GenesisLink(bus as unknown as GenesisBus, journal, system_clock, {
     ...{ batch_size: 100, max_rate: 1_000 },
   });
@@ -132,4 +132,15 @@ describe('a journal that cannot be written', () => {
     await reopened();
     expect(journaled()).toEqual(upTo(7));
   });
+});
+
+it.each<StoredEvent['data']>([
+  { stage: 's', ordinals: '0-2,7', attempt: 3, reused: false },
+  { stage: 's', ordinals: '5' },
+  { ordinals: '5', attempt: 1 },
+  { stage: 's', shards: [{ ordinal: 1, code: 'C' }] },
+  {},
+])('prints %j as its view is printed', (data) => {
+  const event = { id: 7, topic: 'hxo.shard.done', time: 1_763_900_000_123, plan_id: 'p', data };
+  expect(eventText(event)).toBe(JSON.stringify(eventView(event)));
 });

@@ -1,5 +1,6 @@
 import {
   certifyPlan,
+  hash_bytes,
   rawPublicKey,
   readCertificate,
   type Json,
@@ -50,7 +51,7 @@ export class TruthLink {
       key_id,
       public_key: this.publicKey(),
       leaves: seal.leaves,
-      records: seal.record_leaves,
+      records: seal.records,
     };
   }
 
@@ -80,7 +81,7 @@ function predicateOf(
     spec_digest: plan.spec_digest,
     phase,
     tree: seal.tree,
-    records: seal.records,
+    records: { digest: seal.records.digest, count: seal.records.bytes / hash_bytes },
     counts: {
       total: sum('total'),
       done: sum('done'),
@@ -117,5 +118,5 @@ function predicateOf(
 
 /** What stands behind a certificate of this version; also in every report. */
 export const verification_statement =
-  'The root was computed from the stored rows, content ids were recomputed from the stored inputs, and stage artifacts ' +
+  'The root was computed from the stored rows, the stored shards were hashed again, and stage artifacts ' +
   'were hashed again. Shard artifacts were hashed when they were stored, not again; no shard was executed again.';

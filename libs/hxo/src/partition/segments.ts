@@ -1,6 +1,6 @@
 import { canonicalJson } from '#truth';
 import type { Segment } from '../checkpoint/checkpoint-store.js';
-import { printShardLine } from '../checkpoint/segment-lines.js';
+import { printShardLine, segmentDigest } from '../checkpoint/segment-lines.js';
 import type { Workspace } from '../execute/workspace.js';
 import { casHasher, type StageContent } from './cas.js';
 import type { Partitioner, PartitionSummary, ShardDraft } from './contract.js';
@@ -67,12 +67,13 @@ class OpenSegment {
   }
 
   close(): SegmentDraft {
-    return {
+    const segment = {
       first_ordinal: this.first_ordinal,
       count: this.count,
       wave: this.wave,
       cas: Buffer.from(this.cas.join(''), 'hex'),
       lines: this.lines,
     };
+    return { ...segment, digest: segmentDigest(segment) };
   }
 }

@@ -1,9 +1,14 @@
 /** What a bundle's work should take, in milliseconds: long enough to hide dispatch, short enough to lose. */
 export const bundle_target_ms = 100;
 /** More would be no faster: throughput no longer grows beyond this, only what a lost lease repeats. */
-export const bundle_shards_max = 256;
+export const bundle_shards_max = 512;
+/** The last shards of a stage are spread over all slots, but not in bundles of less work than this, in milliseconds. */
+const bundle_least_ms = 5;
+/** Bundles in flight for each slot, at least and at most. */
+const bundles_ahead_min = 2;
+const bundles_ahead_max = 16;
 /** A stage that has just shown itself fast grows by this at a time, so that one lucky shard misleads little. */
-const growth = 4;
+const growth = 16;
 
 /**
  * Learns how many shards of a stage make a bundle of about {@link bundle_target_ms}. Starts at one shard, and follows an
@@ -25,10 +30,23 @@ export class BundleSizer {
   }
 
   /**
+   * Bundles to keep in flight for each slot: one that runs and one ahead, or as many as make {@link bundle_target_ms} of
+   * work when the largest bundle is over sooner. So the way to the worker and back, which takes about that long when
+   * it goes over a network and a commit, leaves no slot idle.
+   */
+  ahead(): number {
+    if (this.mean_ms === null) return bundles_ahead_min;
+    const bundle_ms = Math.max(this.mean_ms * this.size, 0.001);
+    return Math.max(bundles_ahead_min, Math.min(bundles_ahead_max, Math.floor(bundle_target_ms / bundle_ms)));
+  }
+
+  /**
    * Shards for the next bundle.
    * @param waiting shards that wait for a lease; the last of them are spread over all `slots`
    */
   next(waiting: number, slots: number): number {
-    return Math.max(1, Math.min(this.size, Math.ceil(waiting / Math.max(1, slots))));
+    const least = this.mean_ms === null ? 1 : bundle_least_ms / Math.max(this.mean_ms, 0.001);
+    const spread = Math.max(Math.ceil(waiting / Math.max(1, slots)), Math.floor(least));
+    return Math.max(1, Math.min(this.size, waiting, spread));
   }
 }

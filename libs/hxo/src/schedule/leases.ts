@@ -1,4 +1,5 @@
 import type { Digest } from '#truth';
+import type { Executor } from '../execute/contract.js';
 import type { LeaseRef } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 
@@ -42,8 +43,10 @@ export interface Lease {
 /** The leases that are open, in the leader's memory: deadlines are on its monotonic clock, and die with it. */
 export class Leases {
   private readonly open_leases = new Map<string, Lease>();
-  private readonly by_executor = new Map<string, number>();
-  private executing = 0;
+  private readonly by_executor = new Map<
+    string,
+    { readonly executor: Executor; readonly bundles: number; readonly shards: number }
+  >();
 
   constructor(private readonly monotonic_ms: () => number) {}
 
@@ -81,12 +84,18 @@ export class Leases {
 
   /** Bundles of an executor that are in flight. */
   inFlight(executor: string): number {
-    return this.by_executor.get(executor) ?? 0;
+    return this.by_executor.get(executor)?.bundles ?? 0;
   }
 
-  /** Shards and collectors that the open leases may execute at once. */
-  executingMax(): number {
-    return this.executing;
+  /**
+   * Shards and collectors that the open leases may execute at once.
+   * @param boundOf how many of an executor's there can be at all
+   */
+  executingMax(boundOf: (executor: Executor) => number): number {
+    let executing = 0;
+    for (const { executor, shards } of this.by_executor.values())
+      executing += shards === 0 ? 0 : Math.min(shards, boundOf(executor));
+    return executing;
   }
 
   /** A sign of life. */
@@ -111,10 +120,11 @@ export class Leases {
     return lease.turn;
   }
 
-  private tally(lease: Lease, sign: 1 | -1): void {
-    const { executor } = lease.stage.spec;
-    this.by_executor.set(executor, this.inFlight(executor) + sign);
-    this.executing += sign * lease.concurrency;
+  private tally({ stage, concurrency }: Lease, sign: 1 | -1): void {
+    const { executor } = stage;
+    const { bundles, shards } = this.by_executor.get(executor.name) ?? { bundles: 0, shards: 0 };
+    const tallied = { executor, bundles: bundles + sign, shards: shards + sign * concurrency };
+    this.by_executor.set(executor.name, tallied);
   }
 }
 

@@ -45,6 +45,12 @@ export interface TreeHead {
   readonly size: number;
 }
 
+/** A list of hashes by the SHA-256 of their bytes, 32 each, one after the other. */
+export interface RecordList {
+  readonly digest: Digest;
+  readonly count: number;
+}
+
 /** What a certificate says of a plan. Stages stand in the plan's order; times are UTC, whole seconds, `Z`. */
 export interface PlanPredicate {
   readonly v: 1;
@@ -55,8 +61,8 @@ export interface PlanPredicate {
   readonly phase: 'succeeded' | 'failed';
   /** A leaf for every shard, then one for every stage's output, whatever came of it. */
   readonly tree: TreeHead;
-  /** One leaf per stored row of the plan, its stages, segments and results, over every column. */
-  readonly records: TreeHead;
+  /** The stored rows of the plan, its stages, segments and results: SHA-256 of the SHA-256 of each, over every column. */
+  readonly records: RecordList;
   readonly counts: CertifiedCounts;
   readonly stages: readonly CertifiedStage[];
   /** Exactly what was checked before signing. */
@@ -98,7 +104,7 @@ const predicateShape = objectOf<PlanPredicate>({
   spec_digest: digest,
   phase: oneOf('succeeded', 'failed'),
   tree: treeHead,
-  records: treeHead,
+  records: objectOf<RecordList>({ digest, count }),
   counts: objectOf<CertifiedCounts>(counts),
   stages: listOf(
     objectOf<CertifiedStage>({

@@ -1,0 +1,85 @@
+import { fanOut } from './fan-out.mjs';
+
+/** 100,000 no-op shards: HXO embedded and federated against BullMQ with one job for each shard, and BullMQ Flow. */
+export async function fanOutAgainstPeers() {
+  const peers = ['bullmq', 'embedded', 'federated'];
+  const runs = await fanOut({ shards: 100_000, peers, rounds: 3 });
+  const flow = await fanOut({ shards: 20_000, peers: ['flow'], rounds: 1 });
+  const base = median(runs, 'bullmq', 'shards_per_s');
+  const goals = { embedded: 8, federated: 6 };
+  const ratios = ['embedded', 'federated'].map((peer) => {
+    const times_bullmq = round(median(runs, peer, 'shards_per_s') / base);
+    return { peer, shards_per_s: median(runs, peer, 'shards_per_s'), times_bullmq, goal: goals[peer] };
+  });
+  return {
+    tables: { runs: [...runs, ...flow], 'medians, against plain BullMQ': ratios },
+    met: ratios.every(({ times_bullmq, goal }) => times_bullmq >= goal),
+  };
+}
+
+/** A million no-op shards federated, after 100,000 for comparison. */
+export async function million() {
+  const [small] = await fanOut({ shards: 100_000, peers: ['federated'], rounds: 1 });
+  const [large] = await fanOut({ shards: 1_000_000, peers: ['federated'], rounds: 1 });
+  const seconds = Object.values(large.phases).reduce((sum, each) => sum + each, 0);
+  const certifying = (large.phases.aggregating ?? 0) + (large.phases.certifying ?? 0);
+  const goals = [
+    ['shards_per_s', large.shards_per_s, '>=', 60_000],
+    ['redis_peak_mb', large.redis_peak_mb, '<=', 20],
+    ['redis peak, times that of 100,000', round(large.redis_peak_mb / small.redis_peak_mb), '<=', 1.3],
+    ['api_mb', large.api_mb, '<=', 450],
+    ['worker_mb', large.worker_mb, '<=', 250],
+    ['db_mb', large.db_mb, '<=', 500],
+    ['status_p95_ms', large.status_p95_ms, '<=', 50],
+    ['loop_p99_ms', large.loop_p99_ms, '<=', 100],
+    ['share of certification', round(certifying / seconds), '<=', 0.15],
+  ].map(([what, value, relation, goal]) => ({
+    what,
+    value,
+    goal: `${relation} ${goal}`,
+    met: relation === '>=' ? value >= goal : value <= goal,
+  }));
+  return { tables: { runs: [small, large], goals }, met: goals.every(({ met }) => met) };
+}
+
+/** Shards that wait 20 ms on 1, 2 and 4 worker processes of 8 slots each. */
+export async function scaling() {
+  const runs = [];
+  for (const workers of [1, 2, 4]) {
+    const options = {
+      shards: 20_000,
+      peers: ['federated'],
+      rounds: 3,
+      workers,
+      concurrency: 8,
+      kind: 'wait',
+    };
+    runs.push(...(await fanOut(options)).map((run) => ({ ...run, workers })));
+  }
+  const of = (workers) =>
+    median(
+      runs.filter((run) => run.workers === workers),
+      'federated',
+      'shards_per_s',
+    );
+  const goals = { 2: 1.8, 4: 3.4 };
+  const ratios = [2, 4].map((workers) => ({
+    workers,
+    shards_per_s: of(workers),
+    times_one: round(of(workers) / of(1)),
+    goal: goals[workers],
+  }));
+  return {
+    tables: { runs, 'medians, against one worker': ratios },
+    met: ratios.every(({ times_one, goal }) => times_one >= goal),
+  };
+}
+
+function median(runs, peer, column) {
+  const values = runs.filter((run) => run.peer === peer).map((run) => run[column]);
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+function round(value) {
+  return Math.round(value * 100) / 100;
+}
