@@ -135,3 +135,13 @@ it('a disabled server says so to probes and to hxo doctor', async () => {
   const { stdout } = await system.hxo('doctor');
   expect(stdout).toMatch(/^warning +server: .*HXO_ENABLED=false/m);
 });
+
+it('ends under SIGTERM while Redis is away', async () => {
+  const child = run('server', { HXO_REDIS_URL: 'redis://127.0.0.1:1' });
+  for await (const line of createInterface({ input: child.stdout! })) if (line.includes('is listening')) break;
+  child.stdout!.resume();
+  const begun = performance.now();
+  child.kill('SIGTERM');
+  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(performance.now() - begun).toBeLessThan(8_000);
+});

@@ -77,8 +77,6 @@ async function main(settings: Settings, log: Log): Promise<void> {
   await app.init();
   const server: Server = app.getHttpServer();
   const url = await listen(server, { variable: 'HXO_PORT', port: settings.port, host: settings.host });
-  log.info(`HXO is listening on ${url}`, { url, home: settings.home, workspace: settings.workspace });
-
   stopOnSignal(async (signal) => {
     log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
     const begun = performance.now();
@@ -92,6 +90,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     await store.close();
     log.info('HXO has stopped. Unfinished plans go on at the next start.');
   });
+  log.info(`HXO is listening on ${url}`, { url, home: settings.home, workspace: settings.workspace });
 }
 
 await start('server', main);

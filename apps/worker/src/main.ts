@@ -43,17 +43,16 @@ async function main(settings: Settings, log: Log): Promise<void> {
   });
   const { server: health, url } = await serveHealth(worker, settings);
   await worker.start();
-  log.info(`HXO worker ${id} is listening for bundles of ${Object.keys(executors).join(', ')}`, {
-    worker: id,
-    url,
-    executors,
-  });
-
   stopOnSignal(async (signal) => {
     log.info(`${signal}: no new bundle is taken; those that run get ${settings.drain_ms} ms.`);
     await worker.stop(settings.drain_ms);
     health.close();
     log.info('The worker has stopped.');
+  });
+  log.info(`HXO worker ${id} is listening for bundles of ${Object.keys(executors).join(', ')}`, {
+    worker: id,
+    url,
+    executors,
   });
 }
 

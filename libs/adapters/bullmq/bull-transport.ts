@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Bundle, LeaseRef, Transport, TransportSink } from '#hxo/execute';
@@ -9,6 +10,8 @@ import { printBundle, type Report } from './wire.js';
 import { listWorkers, type WorkerCard } from './worker-registry.js';
 
 const registry_ms = 1_000;
+/** What reports that are being taken get, to be committed and acknowledged; what does not make it is read again. */
+const stop_max_ms = 2_000;
 const cancelled_ttl_s = 24 * 3_600;
 
 export interface BullTransportOptions {
@@ -115,10 +118,9 @@ export class BullTransport implements Transport {
   async stop(): Promise<void> {
     this.stopping = true;
     if (this.registry !== null) clearInterval(this.registry);
-    // A read that waits is over at once; and with Redis away, so is every command that waits for its return.
     this.reading.disconnect();
-    if (this.redis.status !== 'ready') this.redis.disconnect();
-    await this.reader?.stop();
+    // With Redis away, commands that wait for its return do so for ever.
+    await Promise.race([this.reader?.stop(), sleep(stop_max_ms, undefined, { ref: false })]);
     this.queueing.disconnect();
     this.redis.disconnect();
   }

@@ -168,9 +168,9 @@ export const topics: { readonly [T in Topic]: TopicEntry<T> } = {
   'hxo.alert': {
     status: 'published',
     direction: 'from HXO',
-    when: 'Somebody should look: a stage overran its SLO, for one.',
+    when: 'Somebody should look: a stage overran its SLO, a lease was lost.',
     fields: {
-      code: 'Stable code, such as SLO_MISSED.',
+      code: 'Stable code: SLO_MISSED, LEASE_LOST.',
       stage: 'Id of the stage, or null when it is about the plan.',
       detail: 'What happened, in words.',
     },

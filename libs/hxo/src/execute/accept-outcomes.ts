@@ -1,3 +1,4 @@
+import { counted } from '../counted.js';
 import type { ResultRow, StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
 import type { GenesisLink } from '../links/genesis.link.js';
 import type { TruthLink } from '../links/truth.link.js';
@@ -153,8 +154,11 @@ export function acceptLoss(
 ): StoredEvent[] {
   const { plan, stage_no, board, spec } = stage;
   tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
+  const detail = `Bundle ${lease.bundle} (${counted(open.length, 'open shard')}) was lost with its worker: ${reason}`;
+  const alert = { code: 'LEASE_LOST', stage: spec.id, detail };
+  const alerts = tx.appendEvents(ports.genesis.event('hxo.alert', plan.plan_id, alert));
   const gone = open.filter((ordinal) => isLastLoss(board.lossesOf(ordinal)));
-  if (gone.length === 0) return [];
+  if (gone.length === 0) return alerts;
   const code = 'LEASES_LOST';
   const message = `Its worker was lost ${lease_losses_max + 1} times, last: ${reason}`;
   for (const ordinal of gone) {
@@ -164,7 +168,7 @@ export function acceptLoss(
   }
   tx.countStage(plan.plan_no, stage_no, { failed: gone.length });
   const told = gone.map((ordinal) => ({ ordinal, attempt: lease.attempt, code, message, final: true }));
-  return tx.appendEvents(ports.genesis.failures(plan.plan_id, spec.id, told));
+  return [...alerts, ...tx.appendEvents(ports.genesis.failures(plan.plan_id, spec.id, told))];
 }
 
 /** Does a shard with so many lost leases fail with the next? */
