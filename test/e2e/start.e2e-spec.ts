@@ -138,7 +138,8 @@ it('a disabled server says so to probes and to hxo doctor', async () => {
 
 it('ends under SIGTERM while Redis is away', async () => {
   const child = run('server', { HXO_REDIS_URL: 'redis://127.0.0.1:1' });
-  for await (const line of createInterface({ input: child.stdout! })) if (line.includes('is listening')) break;
+  for await (const line of createInterface({ input: child.stdout! }))
+    if (line.includes('is listening')) break;
   child.stdout!.resume();
   const begun = performance.now();
   child.kill('SIGTERM');
