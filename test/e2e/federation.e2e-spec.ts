@@ -60,6 +60,8 @@ it('says within 10 seconds which executor no worker offers, and goes on once one
   const plan_id = await stormy.submit(scriptedStage('scripted', ['ok-*']));
   const waiting = await stormy.until(plan_id, ({ waiting_for }) => waiting_for !== null, 10_000);
   expect(waiting.waiting_for).toContain('executor scripted_thread');
+  const { stdout } = await stormy.hxo('doctor');
+  expect(stdout).toMatch(new RegExp(`warning +plan: ${plan_id} .* waits for .*executor scripted_thread`));
   await stormy.addWorker({ HXO_WORKER_EXECUTORS: 'scripted_thread,scripted_process' });
   expect(await stormy.ended(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 2 });
 }, 60_000);

@@ -16,7 +16,8 @@ export type Query = Readonly<Record<string, string | number | undefined>>;
 
 /** What `GET /health/ready` says. */
 export interface Readiness {
-  readonly ready: boolean;
+  /** `disabled`: it answers, but takes no work, because it was told so. */
+  readonly status: 'ready' | 'disabled' | 'not ready';
   /** What keeps the server from taking work; empty when ready. */
   readonly detail: string;
 }
@@ -98,8 +99,9 @@ export class HxoClient {
 
   async readiness(): Promise<Readiness> {
     const response = await this.request('GET', '/health/ready', { timeout_ms: answer_timeout_ms });
-    if (response.ok) return { ready: true, detail: '' };
-    return { ready: false, detail: (await this.refusal(response)).message };
+    if (!response.ok) return { status: 'not ready', detail: (await this.refusal(response)).message };
+    const { status, detail = '' } = (await response.json()) as { status: string; detail?: string };
+    return { status: status === 'disabled' ? status : 'ready', detail };
   }
 
   private async json<Answer>(

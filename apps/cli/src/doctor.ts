@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { loadSettings, SettingsError, type Settings } from '#settings';
+import type { HxoClient } from './client.js';
 import { CommandError, exit_codes } from './exit-codes.js';
 import { answer, openSession, type GlobalOptions } from './session.js';
 
@@ -13,7 +14,9 @@ interface Check {
 }
 
 const node_minimum = [20, 19] as const;
-const probe_max_ms = 5_000;
+/** Phases in which a plan may wait for something, and plans of each that are looked at. */
+const unfinished = ['submitted', 'partitioning', 'running', 'aggregating'];
+const plans_max = 100;
 const disk_failed_below_bytes = 100 * 1024 ** 2;
 const disk_warning_below_bytes = 1024 ** 3;
 
@@ -23,7 +26,11 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .description('check settings, folders and the server, and say what to do')
     .action(async (_options: object, command: Command) => {
-      const checks = [nodeCheck(process.versions.node), ...settingsChecks(), await serverCheck(command)];
+      const checks = [
+        nodeCheck(process.versions.node),
+        ...settingsChecks(),
+        ...(await serverChecks(command)),
+      ];
       const { json = false } = command.optsWithGlobals<GlobalOptions>();
       answer({ json }, { ok: !checks.some(isFailed), checks }, () =>
         checks.map((check) => `${check.result.padEnd(7)}  ${check.name}: ${check.detail}`).join('\n'),
@@ -129,26 +136,36 @@ function diskCheck(home: string): Check {
   return { name: 'disk', result: 'ok', detail: free };
 }
 
-async function serverCheck(command: Command): Promise<Check> {
+async function serverChecks(command: Command): Promise<Check[]> {
   try {
     const { client } = openSession(command);
-    const { ready, detail } = await client.readiness();
-    if (!ready) return { name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` };
-    const disabled = await disabledBecause(client.url);
-    return disabled === null
-      ? { name: 'server', result: 'ok', detail: `${client.url} is ready` }
-      : { name: 'server', result: 'warning', detail: `${client.url} is disabled: ${disabled}` };
+    const { status, detail } = await client.readiness();
+    if (status === 'not ready')
+      return [{ name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` }];
+    const server: Check =
+      status === 'ready'
+        ? { name: 'server', result: 'ok', detail: `${client.url} is ready` }
+        : { name: 'server', result: 'warning', detail: `${client.url} is disabled: ${detail}` };
+    return [server, ...(await waitingPlans(client))];
   } catch (error) {
     if (!(error instanceof CommandError || error instanceof SettingsError)) throw error;
-    return { name: 'server', result: 'failed', detail: error.message };
+    return [{ name: 'server', result: 'failed', detail: error.message }];
   }
 }
 
-/** What a server that answers, but takes no work because it was told so, says of that; null for one that takes work. */
-async function disabledBecause(url: string): Promise<string | null> {
-  const probe = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(probe_max_ms) });
-  const body = (await probe.json()) as { readonly status?: string; readonly detail?: string };
-  return body.status === 'disabled' ? (body.detail ?? '') : null;
+/** Plans that make no progress because something is missing, an executor that no worker offers for one. */
+async function waitingPlans(client: HxoClient): Promise<Check[]> {
+  const waiting: Check[] = [];
+  for (const phase of unfinished) {
+    const { items } = await client.plans({ phase, limit: plans_max });
+    for (const { plan_id, plan_name } of items) {
+      const { waiting_for } = await client.status(plan_id);
+      if (waiting_for === null) continue;
+      const detail = `${plan_id} (${plan_name}) waits for ${waiting_for}`;
+      waiting.push({ name: 'plan', result: 'warning', detail });
+    }
+  }
+  return waiting;
 }
 
 /** The folder itself, or the nearest one above it that is there. */

@@ -29,7 +29,9 @@ it('gives the same leaves and records, however far a plan was hashed while it ra
   const plan = hxo.store.planById(plan_id)!;
   const fresh = readPlanTrees(hxo.store, plan);
   const begun = readPlanTrees(hxo.store, plan, ahead.take(plan));
-  expect(begun).toEqual(fresh);
+  expect(begun.leaves.bytes()).toEqual(fresh.leaves.bytes());
+  expect(begun.records.bytes()).toEqual(fresh.records.bytes());
+  expect(begun.stages).toEqual(fresh.stages);
   expect(fresh.damage).toEqual([]);
   expect(fresh.stages[0]).toMatchObject({ total: 900, failed: 1, done: 899 });
 });

@@ -5,7 +5,7 @@ import { StageHasher, type HasherOf } from './plan-trees.js';
 /** Segments of a stage hashed by one call: others that wait for the thread must not wait long. */
 const segments_max = 128;
 /** Plans whose hashes are kept, the one hashed last at the end; what is dropped is hashed again at the plan's end. */
-const kept_plans = 16;
+const kept_plans = 4;
 
 /**
  * Leaves and records of plans that are still running, hashed as far as nothing can change any more: so that the end of a

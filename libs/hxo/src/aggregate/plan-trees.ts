@@ -13,6 +13,10 @@ import { segmentDigest } from '../checkpoint/segment-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import { printRanges } from '../schedule/ordinal-ranges.js';
 
+/** Bytes of a {@link HashList}'s chunks: small ones first, since most stages are small. */
+const chunk_bytes_min = 1_024;
+const chunk_bytes_max = 131_072;
+
 /**
  * What a certificate binds: a tree and a list.
  *
@@ -23,9 +27,8 @@ import { printRanges } from '../schedule/ordinal-ranges.js';
  * column that is final when it is signed, in the order (plan, then for each stage: stage, segments, results). They let anybody name the row that was altered later.
  */
 export interface PlanTrees {
-  /** Flat hashes, 32 bytes each: the tree's leaves, and the records. */
-  readonly leaves: Buffer;
-  readonly records: Buffer;
+  readonly leaves: HashList;
+  readonly records: HashList;
   readonly stages: readonly StageTally[];
   /** Rows that contradict each other, in words. A sound store has none. */
   readonly damage: readonly string[];
@@ -57,7 +60,7 @@ export function readPlanTrees(
   const damage: string[] = [];
   records.addLatin1(planRecord(plan));
   const rows = reader.stages(plan.plan_no);
-  const outputs: Buffer[] = [];
+  const outputs = new HashList();
   const tallies = plan.spec.stages.map((spec, stage_no) => {
     const stage = rows.find((row) => row.stage_no === stage_no);
     if (stage === undefined) {
@@ -65,7 +68,7 @@ export function readPlanTrees(
       return { total: 0, done: 0, reused: 0, failed: 0, skipped: 0 };
     }
     records.addLatin1(stageRecord(stage));
-    outputs.push(planLeaf(outputLeaf(stage, spec)));
+    outputs.addLatin1(planLeaf(outputLeaf(stage, spec)).toString('latin1'));
     const hasher = hasherOf(stage, spec);
     hasher.finish(reader);
     leaves.append(hasher.leaves);
@@ -74,8 +77,8 @@ export function readPlanTrees(
     damage.push(...hasher.damage);
     return hasher.tally;
   });
-  for (const output of outputs) leaves.add(output);
-  return { leaves: leaves.bytes(), records: records.bytes(), stages: tallies, damage };
+  leaves.append(outputs);
+  return { leaves, records, stages: tallies, damage };
 }
 
 /** What the plan's tree says of a stage's output. */
@@ -254,36 +257,44 @@ function resultRecord(result: ResultRow, value: Digest): string {
   );
 }
 
-/** A growing flat buffer of hashes. */
-class HashList {
-  private buffer = Buffer.alloc(4096);
-  private size = 0;
-
-  add(hash: Uint8Array): void {
-    this.reserve(hash.length);
-    this.buffer.set(hash, this.size);
-    this.size += hash.length;
-  }
+/** Hashes of 32 bytes in chunks, so that a list of millions grows without being copied. */
+export class HashList {
+  private readonly chunks: Buffer[] = [];
+  private open = Buffer.alloc(0);
+  private used = 0;
 
   /** Adds a hash whose bytes are characters. */
   addLatin1(hash: string): void {
-    this.reserve(hash_bytes);
-    this.buffer.write(hash, this.size, 'latin1');
-    this.size += hash_bytes;
+    if (this.used === this.open.length) this.openChunk();
+    this.used += this.open.write(hash, this.used, hash_bytes, 'latin1');
   }
 
+  /** Adds the hashes of another list, which is not to be added to afterwards. */
   append(other: HashList): void {
-    this.add(other.bytes());
+    this.close();
+    other.close();
+    this.chunks.push(...other.chunks);
   }
 
+  /** All hashes, one after the other, as they lie in memory. */
+  parts(): readonly Buffer[] {
+    this.close();
+    return this.chunks;
+  }
+
+  /** All hashes in one buffer. */
   bytes(): Buffer {
-    return this.buffer.subarray(0, this.size);
+    return Buffer.concat(this.parts());
   }
 
-  private reserve(more: number): void {
-    if (this.size + more <= this.buffer.length) return;
-    const grown = Buffer.alloc(Math.max(this.buffer.length * 2, this.size + more));
-    grown.set(this.bytes());
-    this.buffer = grown;
+  private openChunk(): void {
+    this.close();
+    this.open = Buffer.alloc(Math.min(chunk_bytes_max, chunk_bytes_min << Math.min(this.chunks.length, 8)));
+  }
+
+  private close(): void {
+    if (this.used > 0) this.chunks.push(this.open.subarray(0, this.used));
+    this.open = Buffer.alloc(0);
+    this.used = 0;
   }
 }

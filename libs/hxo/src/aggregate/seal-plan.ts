@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { hash_bytes, merkleRoot, type TreeHead } from '#truth';
 import type { PlanKey } from '../background.js';
 import type { PlanReader } from '../checkpoint/checkpoint-store.js';
@@ -48,15 +49,12 @@ export async function sealPlan(
       artifacts_rehashed++;
     }
   }
+  const leaves = trees.leaves.bytes();
   return {
-    tree: treeHead(trees.leaves),
-    leaves: await artifacts.put(trees.leaves),
-    records: await artifacts.put(trees.records),
+    tree: { root: merkleRoot(leaves), size: leaves.length / hash_bytes },
+    leaves: await artifacts.put(leaves),
+    records: await artifacts.put(Readable.from(trees.records.parts())),
     stages: trees.stages,
     artifacts_rehashed,
   };
-}
-
-function treeHead(leaves: Uint8Array): TreeHead {
-  return { root: merkleRoot(leaves), size: leaves.length / hash_bytes };
 }

@@ -141,13 +141,14 @@ async function checkRows(
   checkPlanRow(plan, certified, find);
   const trees = readPlanTrees(reader, plan);
   for (const damage of trees.damage) find(damage.split(':')[0]!, `${damage}.`);
-  if (sha256(trees.records) !== certified.records.digest) {
+  const records = trees.records.bytes();
+  if (sha256(records) !== certified.records.digest) {
     const theirs = await readRecords(certified.records.digest, artifacts);
-    nameDifferences(trees.records, theirs, recordNames(reader, plan), find);
-  } else if (merkleRoot(trees.leaves) !== certified.tree.root) {
+    nameDifferences(records, theirs, recordNames(reader, plan), find);
+  } else if (merkleRoot(trees.leaves.bytes()) !== certified.tree.root) {
     find('tree', 'The shards or stage outputs do not give the certified root.');
   }
-  return trees.records.length / hash_bytes;
+  return records.length / hash_bytes;
 }
 
 function nameDifferences(mine: Buffer, theirs: Buffer | null, names: readonly string[], find: Find): void {

@@ -182,7 +182,10 @@ export class FederationLink implements TransportSink {
   /** Shards that a bundle may execute at once: those of an `io` executor share a slot's part of HXO_MAX_CONCURRENCY. */
   private share({ load, name }: Executor): number {
     if (load === 'cpu') return 1;
-    return Math.max(1, Math.floor(this.ports.max_concurrency / this.ports.transport.slots(name)));
+    return Math.max(
+      1,
+      Math.floor(this.ports.max_concurrency / Math.max(1, this.ports.transport.slots(name))),
+    );
   }
 
   private concurrency({ executor }: LiveStage, shards: number): number {
