@@ -146,3 +146,16 @@ it('ends under SIGTERM while Redis is away', async () => {
   expect(await once(child, 'exit')).toEqual([0, null]);
   expect(performance.now() - begun).toBeLessThan(8_000);
 });
+
+it('a worker ends under SIGTERM after Redis has gone', async () => {
+  const redis = await RedisProcess.start(system.folder);
+  const child = run('worker', { HXO_REDIS_URL: redis.url, HXO_DRAIN_MS: '1000' });
+  for await (const line of createInterface({ input: child.stdout! }))
+    if (line.includes('is listening')) break;
+  child.stdout!.resume();
+  await redis.kill();
+  const begun = performance.now();
+  child.kill('SIGTERM');
+  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(performance.now() - begun).toBeLessThan(8_000);
+});

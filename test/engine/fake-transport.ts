@@ -42,6 +42,10 @@ export class FakeTransport implements Transport {
   obstacle_text: string | null = null;
   /** Bundles, by number, that it says it no longer carries. */
   readonly vanished = new Set<number>();
+  /** Executors that no worker offers any more. */
+  readonly slotless = new Set<string>();
+  /** Never ends a `cancel` while it is set, as when Redis is away. */
+  cancel_hangs = false;
   /** How often it was asked what is missing. */
   asked = 0;
   readonly bundles: Bundle[] = [];
@@ -59,8 +63,8 @@ export class FakeTransport implements Transport {
     readonly durable = false,
   ) {}
 
-  slots(): number {
-    return this.size;
+  slots(executor: string): number {
+    return this.slotless.has(executor) ? 0 : this.size;
   }
 
   obstacle(): string | null {
@@ -96,6 +100,7 @@ export class FakeTransport implements Transport {
 
   async cancel(plan_id: string): Promise<void> {
     this.cancelled.push(plan_id);
+    if (this.cancel_hangs) await new Promise(() => {});
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,7 @@ import { EventEmitter2 } from '@nestjs/event-emitter';
 import { setImmediate as turn } from 'node:timers/promises';
 import { GenesisBus, type GenesisEvent } from '#genesis';
 import type { Hxo } from '#hxo';
-import { type PlanListItem, type StatusView } from '#hxo';
+import { type Page, type PlanListItem, type StatusView } from '#hxo';
 import { PlanLog } from './plan-log.js';
 
 const plan_id = 'p-1';
@@ -27,12 +27,15 @@ const failed = {
 class OnePlan {
   status_view: object = running;
   listed: readonly string[] = [];
-  async status(): Promise<StatusView> {
+  async status(_: string): Promise<StatusView> {
     return this.status_view as StatusView;
   }
-  async plans({ phase }: { phase?: string }): Promise<{ items: PlanListItem[]; next_cursor: null }> {
-    const items = phase === 'running' ? this.listed.map((id) => ({ plan_id: id }) as PlanListItem) : [];
-    return { items, next_cursor: null };
+  /** A page holds one plan. */
+  async plans({ phase, cursor = '0' }: { phase?: string; cursor?: string }): Promise<Page<PlanListItem>> {
+    const at = Number(cursor);
+    const listed = phase === 'running' ? this.listed : [];
+    const items = listed.slice(at, at + 1).map((id) => ({ plan_id: id }) as PlanListItem);
+    return { items, next_cursor: at + 1 < listed.length ? String(at + 1) : null };
   }
 }
 
@@ -137,4 +140,26 @@ it('tells what a resumed plan waits for, once for as long as it is the same thin
     'info Plan p-1: waits no longer.',
     expect.stringContaining('warn Plan p-1: stage pack failed in 7 s'),
   ]);
+});
+
+it('looks at every plan that is resumed, however many pages they are, and at one after the other', async () => {
+  hxo.listed = ['p-1', 'p-2', 'p-3'];
+  await log.listen(bus);
+  const asked: string[] = [];
+  let answer = (): void => {};
+  hxo.status = async (id: string) => {
+    asked.push(id);
+    if (id === 'p-1') await new Promise<void>((resolve) => (answer = resolve));
+    return { ...running, plan_id: id } as unknown as StatusView;
+  };
+  const looks = [log.look(), log.look()];
+  await turn();
+  expect(asked).toEqual(['p-1']);
+  answer();
+  await Promise.all(looks);
+  expect(asked).toEqual(['p-1', 'p-2', 'p-3']);
+  void log.look();
+  await turn();
+  expect(asked).toHaveLength(4);
+  answer();
 });

@@ -1,5 +1,5 @@
 import type { GenesisBus, GenesisEvent, Topic } from '#genesis';
-import type { Hxo, PlanPhase, StageView, StatusView } from '#hxo';
+import type { Hxo, Page, PlanListItem, PlanPhase, StageView, StatusView } from '#hxo';
 
 /** Where lines go. */
 export interface LineLog {
@@ -69,6 +69,7 @@ interface Told {
 export class PlanLog {
   private readonly plans = new Map<string, Told>();
   private timer: NodeJS.Timeout | undefined;
+  private looking = false;
 
   constructor(
     private readonly hxo: Hxo,
@@ -81,19 +82,35 @@ export class PlanLog {
     this.timer = setInterval(() => void this.look(), look_every_ms).unref();
     for (const phase of unfinished) {
       try {
-        for (const { plan_id } of (await this.hxo.plans({ phase, limit: 1_000 })).items) this.told(plan_id);
+        await this.followAll(phase);
       } catch (error) {
         this.tell(null, warn(`Plans that are ${phase} cannot be listed: ${String(error)}`));
       }
     }
   }
 
+  private async followAll(phase: PlanPhase): Promise<void> {
+    let cursor: string | null = null;
+    do {
+      const query = { phase, limit: 1_000, ...(cursor !== null && { cursor }) };
+      const page: Page<PlanListItem> = await this.hxo.plans(query);
+      for (const { plan_id } of page.items) this.told(plan_id);
+      cursor = page.next_cursor;
+    } while (cursor !== null);
+  }
+
   close(): void {
     clearInterval(this.timer);
   }
 
-  /** Looks at every plan that runs, and tells what has changed since the last time. */
+  /** Looks at every plan that runs, and tells what has changed since the last time, unless the last look still goes on. */
   async look(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    await this.lookAtAll().finally(() => (this.looking = false));
+  }
+
+  private async lookAtAll(): Promise<void> {
     for (const [plan_id, told] of this.plans) {
       try {
         const status = await this.hxo.status(plan_id);

@@ -54,29 +54,36 @@ export class Downloads {
 }
 
 async function download(source: ArtifactSource, digest: Digest): Promise<FileHandle> {
-  const file = await openUnnamed();
   try {
-    const hash = sha256Stream();
-    await pipeline(
-      await source.artifact(digest),
-      new PassThrough({ highWaterMark: ahead_bytes }),
-      async (chunks: AsyncIterable<Uint8Array>) => {
-        for await (const chunk of chunks) {
-          hash.update(chunk);
-          await file.appendFile(chunk);
-        }
-      },
-    );
-    if (hash.digest() === digest) return file;
-    throw new CommandError(
-      exit_codes.failed,
-      'ARTIFACT_DAMAGED',
-      `The server's artifact ${digest} is damaged: its bytes have another SHA-256. Submit the plan again.`,
-    );
+    const file = await openUnnamed();
+    await fill(file, source, digest).catch(async (error: unknown) => {
+      await file.close();
+      throw error;
+    });
+    return file;
   } catch (error) {
-    await file.close();
     throw isFull(error) ? temporaryFolderFull() : error;
   }
+}
+
+async function fill(file: FileHandle, source: ArtifactSource, digest: Digest): Promise<void> {
+  const hash = sha256Stream();
+  await pipeline(
+    await source.artifact(digest),
+    new PassThrough({ highWaterMark: ahead_bytes }),
+    async (chunks: AsyncIterable<Uint8Array>) => {
+      for await (const chunk of chunks) {
+        hash.update(chunk);
+        await file.appendFile(chunk);
+      }
+    },
+  );
+  if (hash.digest() === digest) return;
+  throw new CommandError(
+    exit_codes.failed,
+    'ARTIFACT_DAMAGED',
+    `The server's artifact ${digest} is damaged: its bytes have another SHA-256. Submit the plan again.`,
+  );
 }
 
 /** A file that is gone once it is closed. */

@@ -128,7 +128,7 @@ function verdictText(verdict: DocumentVerdict): string {
         ];
   const about = verdict.plan_id === undefined ? '' : ` of plan ${verdict.plan_id}`;
   const conclusion = verdict.ok
-    ? `Verified: this ${verdict.kind}${about} is genuine. Root ${verdict.root ?? 'unknown'}, key ${verdict.key_id ?? 'unknown'}.`
+    ? `Verified: ${verdict.fields === undefined ? `this ${verdict.kind}${about} is` : `the signed fields of this report${about} are`} genuine. Root ${verdict.root ?? 'unknown'}, key ${verdict.key_id ?? 'unknown'}.`
     : 'NOT verified: do not trust this document.';
   return [...checks, ...fields, conclusion].join('\n');
 }

@@ -11,6 +11,7 @@ export function statusText(status: StatusView): string {
     status.error && `Error   ${status.error.code}: ${status.error.detail}`,
     `Root    ${status.merkle_root ?? (status.finished_at === null ? 'not yet' : 'none')}${status.truth_certified ? ', certified' : ''}`,
     stageTable(status),
+    ...truncationLines(status),
   );
 }
 
@@ -137,8 +138,8 @@ function reuseLines(report: ReportView): string[] {
   return [`${counted(reused, 'shard')} reused, ${executed} executed`, ...reasons];
 }
 
-function truncationLines(report: ReportView): string[] {
-  return report.stages
+function truncationLines({ stages }: StatusView): string[] {
+  return stages
     .filter((stage) => (stage.truncated ?? 0) > 0)
     .map(
       (stage) =>

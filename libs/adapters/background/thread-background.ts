@@ -48,7 +48,7 @@ export class ThreadBackground implements Background {
     return this.answering.call('gatherResults', { plan_no, revision, stage_no });
   }
 
-  hashAhead({ plan_no, revision }: PlanKey): Promise<void> {
+  hashAhead({ plan_no, revision }: PlanKey): Promise<boolean> {
     return this.answering.call('hashAhead', { plan_no, revision });
   }
 

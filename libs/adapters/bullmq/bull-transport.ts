@@ -93,7 +93,7 @@ export class BullTransport implements Transport {
   }
 
   async missing(leases: readonly (LeaseRef & { readonly executor: string })[]): Promise<readonly LeaseRef[]> {
-    if (this.redis.status !== 'ready' || this.reader?.drained !== true) return [];
+    if (this.redis.status !== 'ready') return [];
     const states = await Promise.all(
       leases.map((lease) => this.queue(lease.executor).getJobState(jobId(lease))),
     );
@@ -104,7 +104,8 @@ export class BullTransport implements Transport {
         this.sink?.heartbeat(lease);
       else if (states[i] !== 'active') gone.push(lease);
     });
-    return gone;
+    // What they have reported before they went counts first.
+    return gone.length === 0 || (await this.reader?.caughtUp()) === true ? gone : [];
   }
 
   async problems(): Promise<readonly string[]> {

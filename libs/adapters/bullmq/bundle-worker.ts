@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '#hxo/execute';
@@ -9,6 +10,8 @@ import { parseBundle, type Report } from './wire.js';
 import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
 
 const announce_ms = 3_000;
+/** What reports and the farewell get at the end, beyond the grace. */
+const farewell_ms = 2_000;
 
 export interface BundleWorkerOptions {
   readonly redis_url: string;
@@ -29,6 +32,7 @@ export class BundleWorker implements TransportSink {
   private readonly redis: Redis;
   private readonly listening: Redis;
   private readonly workers: Worker[] = [];
+  private readonly consuming: Redis[] = [];
   private readonly running = new Map<string, { readonly bundle: Bundle; readonly ended: () => void }>();
   private card: Omit<WorkerCard, 'load'>;
   private announcing: NodeJS.Timeout | null = null;
@@ -57,12 +61,17 @@ export class BundleWorker implements TransportSink {
   /** Takes no more bundles, gives those that run `grace_ms`, reports what they came to, and goes. */
   async stop(grace_ms: number): Promise<void> {
     if (this.announcing !== null) clearInterval(this.announcing);
+    // With Redis away, what is to be told to it waits for ever.
+    const limit = sleep(grace_ms + farewell_ms, undefined, { ref: false });
+    await Promise.race([this.farewell(grace_ms), limit]);
+    for (const connection of [this.redis, this.listening, ...this.consuming]) connection.disconnect();
+  }
+
+  private async farewell(grace_ms: number): Promise<void> {
     await Promise.all(this.workers.map((worker) => worker.pause(true)));
     await this.options.pool.stop(grace_ms);
     await Promise.all(this.workers.map((worker) => worker.close()));
     await dismissWorker(this.redis, this.card.id);
-    this.redis.disconnect();
-    this.listening.disconnect();
   }
 
   /** Is Redis there? */
@@ -101,8 +110,10 @@ export class BundleWorker implements TransportSink {
   changed(): void {}
 
   private consume(executor: string): Worker {
+    const connection = this.redis.duplicate({ enableAutoPipelining: false });
+    this.consuming.push(connection);
     const worker = new Worker<string>(queueName(executor), (job) => this.run(job), {
-      connection: this.redis.duplicate({ enableAutoPipelining: false }),
+      connection,
       prefix: queue_prefix,
       // One bundle runs for each slot, and one waits at hand.
       concurrency: 2 * this.card.concurrency,

@@ -12,6 +12,8 @@ export async function writeReport(redis: Redis, seal: Seal, report: Report): Pro
 const read_count = 64;
 const block_ms = 500;
 const pause_ms = 500;
+const catch_up_polls = 20;
+const catch_up_poll_ms = 50;
 
 /**
  * Reads the stream of reports: first those that an earlier process read and did not acknowledge, then new ones. A report is
@@ -21,8 +23,6 @@ export class ReportReader {
   private running = true;
   private loop: Promise<void> | null = null;
   private readonly under_way = new Set<Promise<void>>();
-  /** True when the last read found nothing more: what is missing now will not come from the stream. */
-  drained = false;
 
   /**
    * @param reading a connection of its own: reading blocks it
@@ -46,6 +46,17 @@ export class ReportReader {
     await Promise.allSettled(this.under_way);
   }
 
+  /** Waits, a second at most, until every report that is in the stream now is taken. False when some are not. */
+  async caughtUp(): Promise<boolean> {
+    const [last] = await this.acting.xrevrange(report_stream, '+', '-', 'COUNT', 1);
+    if (last === undefined) return true;
+    for (let polls = 0; polls < catch_up_polls; polls++) {
+      await new Promise((resolve) => setTimeout(resolve, catch_up_poll_ms));
+      if ((await this.acting.xrange(report_stream, '-', last[0], 'COUNT', 1)).length === 0) return true;
+    }
+    return false;
+  }
+
   private async run(): Promise<void> {
     let from = '0';
     let grouped = false;
@@ -57,14 +68,12 @@ export class ReportReader {
           from = '0';
         }
         const entries = await this.read(from);
-        this.drained = from === '>' && entries.length === 0;
         if (from === '0' && entries.length < read_count) from = '>';
         // One batch at a time: what is read and not committed is bounded by it.
         await Promise.all(entries.map((entry) => this.handle(entry)));
       } catch (error) {
         // NOGROUP: Redis came back empty, and the group must be made again.
         grouped = false;
-        this.drained = false;
         if (this.running) this.onError(error as Error);
         await new Promise((resolve) => setTimeout(resolve, pause_ms));
       }
@@ -113,6 +122,12 @@ export class ReportReader {
       this.onError(error instanceof SealBroken ? error : new Error('A report in Redis is not JSON.'));
       return;
     }
-    await this.take(report);
+    try {
+      await this.take(report);
+    } catch (error) {
+      // While the store is away it is read again later. Whatever else goes wrong with it would do so for ever.
+      if ((error as Error).name === 'StoreUnavailable') throw error;
+      this.onError(error as Error);
+    }
   }
 }

@@ -28,8 +28,8 @@ export interface ReceiptOrder {
  */
 export interface Background {
   /**
-   * Partitions a stage. `onSegments` gets the shards as they come, in order; the next ones are made only when its promise
-   * resolves. Rejects with what the partitioner threw (as a BackgroundError naming it), or with what `onSegments` threw, or
+   * Partitions a stage. `onSegments` gets the shards as they come, in order, the next ones when its promise has
+   * resolved; at most one part is made ahead meanwhile. Rejects with what the partitioner threw (as a BackgroundError naming it), or with what `onSegments` threw, or
    * at once with the signal's reason.
    */
   partition(
@@ -44,8 +44,8 @@ export interface Background {
   ): Promise<{ readonly missing: Digest[]; readonly corrupt: Digest[] }>;
   /** Writes a stage's results as an artifact of JSON lines, each a CollectedShard, for its collector. */
   gatherResults(plan: PlanKey, stage_no: number): Promise<ArtifactRef>;
-  /** Hashes what is final of a running plan, for {@link sealPlan}. */
-  hashAhead(plan: PlanKey): Promise<void>;
+  /** Hashes what is final of a running plan, for {@link sealPlan}, or forgets one that has ended. Did it get any further? */
+  hashAhead(plan: PlanKey): Promise<boolean>;
   /** Computes a plan's trees from the store. Throws a BackgroundError named StoreDamaged when rows contradict each other. */
   sealPlan(plan: PlanKey): Promise<Seal>;
   /** The receipt of one leaf: a proof over leaf hashes that are stored as an artifact. */

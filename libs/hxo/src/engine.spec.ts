@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import type { Json } from '#truth';
 import {
@@ -193,6 +193,14 @@ describe('limits', () => {
 });
 
 describe('abort', () => {
+  it('is answered while the transport cannot be told', async () => {
+    await start({ slots: 1, work: () => sleep(200) });
+    hxo.transport.cancel_hangs = true;
+    const plan_id = await hxo.submit([stage('s', 3)]);
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    expect(await hxo.engine.abort(plan_no, plan_id, { role: 'admiral' })).toBe('aborted');
+  });
+
   it('while dispatching: nothing is leased or accepted once it is answered, and the plan ends once', async () => {
     await start({
       slots: 8,
@@ -212,6 +220,8 @@ describe('abort', () => {
       const [dispatched, before] = [hxo.transport.bundles.length, hxo.status(plan_id)];
       const leased = [...hxo.store.bundles(plan_no)].length;
       await sleep(15);
+      // Events are told in a turn of their own, which a slow machine may not have come to.
+      await turn();
       expect([...hxo.store.bundles(plan_no)]).toHaveLength(leased);
       expect(hxo.transport.bundles).toHaveLength(dispatched);
       expect(hxo.status(plan_id)).toEqual(before);
@@ -380,6 +390,19 @@ describe('a plan that this process cannot run', () => {
     expect(hxo.engine.waitsFor(damaged)).toMatch(message);
     expect(logged()).toContain(`Plan ${damaged} waits`);
   });
+});
+
+it('fails a plan whose shards can no longer be read, instead of leasing them again and again', async () => {
+  await start({ slots: 1, work: () => sleep(50) });
+  const plan_id = await hxo.submit([stage('s', 600)]);
+  await hxo.until(plan_id, (status) => status.running_shards > 0);
+  await hxo.restart(() => sleep(1_000));
+  const { plan_no } = hxo.store.planById(plan_id)!;
+  const other = new Database(join(hxo.dir, 'hxo.db'));
+  other.prepare(`UPDATE segment SET lines = '' WHERE plan_no = ?`).run(plan_no);
+  other.close();
+  await hxo.restart();
+  expect(await hxo.end(plan_id)).toMatchObject({ phase: 'failed', error: { code: 'STORE_DAMAGED' } });
 });
 
 describe('the root', () => {

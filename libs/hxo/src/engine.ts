@@ -249,7 +249,7 @@ export class Engine {
     if (plan !== undefined && stored.phase === phase && plan.stopped === null) {
       plan.stopped = stop;
       plan.phase = phase;
-      await federation.drop(plan);
+      federation.drop(plan);
     }
     return stored.phase;
   }

@@ -22,6 +22,42 @@ describe('canonicalJson', () => {
     );
   });
 
+  it('prints alike, or refuses alike, what is in order and what is not', () => {
+    /** What is beside keys out of order is printed the slow way. */
+    const slowly = (value: unknown): string => canonicalJson([{ b: 0, a: 0 }, value]).slice(15, -1);
+    const attempt = (print: () => string): string => {
+      try {
+        return print();
+      } catch (error) {
+        expect(error).toBeInstanceOf(NotCanonicalError);
+        return 'refused';
+      }
+    };
+    const odd = fc.constantFrom<unknown>(
+      Object.assign([1], { toJSON: () => 'an array' }),
+      { toJSON: () => 'an object' },
+      new String('x'),
+      new Number(1),
+      new Boolean(false),
+      new Date(0),
+      new Array<number>(2),
+    );
+    const anything = fc.anything({
+      values: [...[fc.integer(), fc.double(), fc.string({ unit: 'binary' }), fc.constant(undefined)], odd],
+      withSparseArray: true,
+      withBoxedValues: true,
+      withNullPrototype: true,
+      withDate: true,
+      withMap: true,
+    });
+    fc.assert(
+      fc.property(fc.oneof(odd, anything), (value) => {
+        expect(attempt(() => canonicalJson(value))).toBe(attempt(() => slowly(value)));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   it('keeps the value and does not depend on the order of keys', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), (object) => {
@@ -73,6 +109,7 @@ describe('canonicalJson', () => {
     ['an infinity', -Infinity],
     ['undefined', undefined],
     ['undefined in an array', [undefined]],
+    ['a hole in an array', Object.assign(new Array<number>(2), { 1: 1 })],
     ['a function', () => 0],
     ['a big integer', 1n],
     ['a lone surrogate', 'a\udc00'],

@@ -20,14 +20,19 @@ export function canonicalJson(value: unknown): string {
   return isInOrder(value, 0) ? JSON.stringify(value) : print(value, 0);
 }
 
-/** Would JSON.stringify print the canonical form? False also for all that has none, which {@link print} tells of. */
+/**
+ * Would JSON.stringify print the canonical form? False also for all that has none, which {@link print} tells of, and for
+ * what JSON.stringify has rules of its own for: toJSON, and objects that are no plain ones.
+ */
 function isInOrder(value: unknown, depth: number): boolean {
   if (typeof value === 'string') return value.isWellFormed();
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value === 'boolean' || value === null) return true;
   if (typeof value !== 'object' || depth >= canonical_depth_max) return false;
-  if (Array.isArray(value)) return value.every((item) => isInOrder(item, depth + 1));
   if ('toJSON' in value) return false;
+  if (Array.isArray(value)) return areInOrder(value, depth + 1);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return false;
   let last = '';
   for (const key of Object.keys(value)) {
     if (key < last || !key.isWellFormed()) return false;
@@ -35,6 +40,12 @@ function isInOrder(value: unknown, depth: number): boolean {
     const item = (value as Record<string, unknown>)[key];
     if (item !== undefined && !isInOrder(item, depth + 1)) return false;
   }
+  return true;
+}
+
+function areInOrder(items: readonly unknown[], depth: number): boolean {
+  // By index: `every` leaves out holes.
+  for (let i = 0; i < items.length; i++) if (!isInOrder(items[i], depth)) return false;
   return true;
 }
 

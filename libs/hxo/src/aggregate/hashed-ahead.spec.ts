@@ -1,5 +1,6 @@
 import { RunningEngine } from '../../../../test/engine/running-engine.js';
 import { done, failed, ordinalsOf, succeed } from '../../../../test/engine/fake-transport.js';
+import type { PlanReader } from '../checkpoint/checkpoint-store.js';
 import { HashedAhead } from './hashed-ahead.js';
 import { readPlanTrees } from './plan-trees.js';
 
@@ -34,4 +35,84 @@ it('gives the same leaves and records, however far a plan was hashed while it ra
   expect(begun.stages).toEqual(fresh.stages);
   expect(fresh.damage).toEqual([]);
   expect(fresh.stages[0]).toMatchObject({ total: 900, failed: 1, done: 899 });
+});
+
+it('tells whether it got further, reads no segment before a result that it needs is there, and takes 128 at a time', async () => {
+  const ahead = new HashedAhead();
+  hxo = await RunningEngine.start();
+  let segments = 0;
+  const counting = (plan_phase: 'running' | 'aborted' = 'running'): PlanReader => {
+    const { store } = hxo;
+    return {
+      ...readerOf(store),
+      planByNo: (plan_no) => ({ ...store.planByNo(plan_no)!, phase: plan_phase }),
+      *segments(...at) {
+        for (const segment of store.segments(...at)) {
+          segments++;
+          yield segment;
+        }
+      },
+    };
+  };
+  const holding = new Map<number, () => void>();
+  hxo.transport.work = async (bundle, worker) => {
+    await new Promise<void>((resolve) => holding.set(bundle.bundle, resolve));
+    await succeed(bundle, worker);
+  };
+  // A segment never holds shards of two waves.
+  const waves = Array.from({ length: 100 }, () => 1);
+  const stages = [
+    { id: 'a', config: { waves } },
+    { id: 'b', config: { waves } },
+  ];
+  const plan_id = await hxo.submit(stages);
+  await hxo.until(plan_id, ({ phase }) => phase === 'running' && holding.size > 0);
+  const plan = hxo.store.planById(plan_id)!;
+  for (let i = 0; i < 5; i++) expect(ahead.advance(counting(), plan)).toBe(false);
+  expect(segments).toBe(0);
+  hxo.transport.work = succeed;
+  for (const go of holding.values()) go();
+  await hxo.end(plan_id);
+  expect(ahead.advance(counting(), plan)).toBe(true);
+  const first = segments;
+  // The call ends as soon as it has hashed so many, over both stages.
+  expect(first).toBe(128);
+  expect(ahead.advance(counting(), plan)).toBe(true);
+  expect(ahead.advance(counting(), plan)).toBe(false);
+  // A plan that has ended is forgotten: it is hashed from its beginning when it is asked for again.
+  expect(ahead.advance(counting('aborted'), plan)).toBe(false);
+  segments = 0;
+  expect(ahead.advance(counting(), plan)).toBe(true);
+  expect(segments).toBe(128);
+});
+
+function readerOf(store: RunningEngine['store']): PlanReader {
+  return {
+    planById: (id) => store.planById(id),
+    planByNo: (plan_no) => store.planByNo(plan_no),
+    stages: (plan_no) => store.stages(plan_no),
+    segments: (...at) => store.segments(...at),
+    results: (...at) => store.results(...at),
+    certificate: (...at) => store.certificate(...at),
+    certifiedPlans: () => store.certifiedPlans(),
+  };
+}
+
+it('finds a segment that was damaged after it was hashed', async () => {
+  const ahead = new HashedAhead();
+  hxo = await RunningEngine.start();
+  const { plan_id } = await hxo.run([{ id: 'a', config: { waves: [300] } }]);
+  const plan = hxo.store.planById(plan_id)!;
+  const reader = readerOf(hxo.store);
+  expect(ahead.advance({ ...reader, planByNo: () => ({ ...plan, phase: 'running' }) }, plan)).toBe(true);
+  const damaged: PlanReader = {
+    ...reader,
+    *segments(...at) {
+      for (const segment of hxo.store.segments(...at))
+        yield segment.first_ordinal === 0 ? { ...segment, lines: segment.lines.replace('0', '1') } : segment;
+    },
+  };
+  expect(readPlanTrees(damaged, plan, ahead.take(plan)).damage).toEqual([
+    'segment 0-255 of stage a: its shards are not those that were hashed',
+  ]);
 });

@@ -4,7 +4,8 @@ import type { PlanKey } from '../background.js';
 import type { PlanReader } from '../checkpoint/checkpoint-store.js';
 import type { ArtifactRef, ArtifactStore } from '../execute/artifact-store.js';
 import type { HashedAhead } from './hashed-ahead.js';
-import { readPlanTrees, type StageTally } from './plan-trees.js';
+import { readPlanTrees } from './plan-trees.js';
+import type { StageTally } from './stage-hasher.js';
 
 /** What a certificate can be made of. */
 export interface Seal {

@@ -212,6 +212,17 @@ describe('an added row', () => {
     );
     expect(findings.map(({ what }) => what)).toContain('segment 6-8 of stage second');
   });
+
+  it('of a segment inside another is named, and no result counts twice', async () => {
+    const names = (
+      await findingsAfter(
+        `INSERT INTO segment SELECT plan_no, stage_no, 1, 1, wave, substr(cas, 1, 32), lines, digest, substr(misses, 1, 1)
+         FROM segment WHERE plan_no = 1 AND stage_no = 1 AND first_ordinal = 0`,
+      )
+    ).map(({ what }) => what);
+    expect(names).toContain('segment 1-1 of stage second');
+    expect(names.filter((name) => !/^segment /.test(name))).toEqual([]);
+  });
 });
 
 describe('an artifact', () => {

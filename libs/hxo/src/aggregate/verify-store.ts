@@ -18,7 +18,8 @@ import {
 } from '../checkpoint/checkpoint-store.js';
 import type { ArtifactStore } from '../execute/artifact-store.js';
 import { errorOf } from './certify-plan.js';
-import { readPlanTrees, segmentName } from './plan-trees.js';
+import { readPlanTrees } from './plan-trees.js';
+import { segmentName } from './stage-hasher.js';
 
 /** Something in a store that is not what its certificate vouches for. */
 export interface StoreFinding {
@@ -157,7 +158,8 @@ function nameDifferences(mine: Buffer, theirs: Buffer | null, names: readonly st
     return;
   }
   const { from, altered, gone } = differences(mine, theirs);
-  for (const index of altered) find(names[index]!, 'The row is not the one that was certified.');
+  for (const index of altered)
+    find(names[index] ?? `record ${index}`, 'The row is not the one that was certified.');
   if (gone > 0) find(`rows after ${names[from - 1] ?? 'the start'}`, `${gone} that were certified are gone.`);
 }
 

@@ -122,7 +122,7 @@ export interface CertificateRow {
   readonly envelope: Json;
   readonly key_id: Digest;
   readonly public_key: string;
-  /** Artifacts of the flat leaf hashes of the plan's tree and of its record tree. */
+  /** Artifacts of the flat leaf hashes of the plan's tree, and of the hashes of its records. */
   readonly leaves: ArtifactRef;
   readonly records: ArtifactRef;
 }

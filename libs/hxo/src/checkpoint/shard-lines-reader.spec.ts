@@ -1,5 +1,5 @@
 import { sha256 } from '#truth';
-import type { Segment } from './checkpoint-store.js';
+import { RowUnreadable, type Segment } from './checkpoint-store.js';
 import { printShardLine } from './segment-lines.js';
 import { ShardLinesReader } from './shard-lines-reader.js';
 
@@ -32,6 +32,19 @@ describe('ShardLinesReader', () => {
     for (const ordinals of [[8, 9, 10, 31, 32], whole, [9, ...whole, 20], [12, 14], [19, 29, 39], []])
       expect(reader.read(7, 2, ordinals)).toBe(linesOf(ordinals));
   });
+
+  it.each([
+    ['no segment of it', () => []],
+    ['a segment without its line', ([segment]) => [{ ...segment!, lines: line(7, 2, 10) }]],
+    ['half its line', ([segment]) => [{ ...segment!, lines: line(7, 2, 10) + line(7, 2, 11).slice(0, -1) }]],
+  ] satisfies [string, (sound: readonly Segment[]) => Segment[]][])(
+    'throws when the store has %s',
+    (_, spoil) => {
+      const segmentsOf = (): Segment[] => spoil(new Segments().segmentsOf(7, 2, [11]));
+      const reader = new ShardLinesReader({ segmentsOf });
+      expect(() => reader.read(7, 2, [11])).toThrow(RowUnreadable);
+    },
+  );
 
   it('reads each segment once, however many stages take turns', () => {
     const store = new Segments();

@@ -1,10 +1,11 @@
-import type { CheckpointStore } from './checkpoint-store.js';
+import { RowUnreadable, type CheckpointStore } from './checkpoint-store.js';
 
 /** Stages whose segment is kept, the one read last in each: as many as take turns at a time, and more. */
 const kept_stages = 64;
 
 /** A segment's lines, taken apart only when some of them are asked for alone. */
 interface KeptSegment {
+  readonly stage_no: number;
   readonly first: number;
   readonly count: number;
   readonly text: string;
@@ -22,7 +23,7 @@ export class ShardLinesReader {
   constructor(private readonly store: Pick<CheckpointStore, 'segmentsOf'>) {}
 
   /**
-   * The lines that define the shards, in the order of their ordinals.
+   * The lines that define the shards, in the order of their ordinals. Throws {@link RowUnreadable} when the store does not have them.
    * @param ordinals ascending
    */
   read(plan_no: number, stage_no: number, ordinals: readonly number[]): string {
@@ -42,8 +43,10 @@ export class ShardLinesReader {
   }
 
   private fetch(plan_no: number, stage_no: number, ordinal: number): KeptSegment {
-    const { first_ordinal, count, lines } = this.store.segmentsOf(plan_no, stage_no, [ordinal])[0]!;
-    return { first: first_ordinal, count, text: lines };
+    const [segment] = this.store.segmentsOf(plan_no, stage_no, [ordinal]);
+    if (segment === undefined) throw new RowUnreadable('segment', { stage_no, ordinal }, 'first_ordinal');
+    const { first_ordinal, count, lines } = segment;
+    return { stage_no, first: first_ordinal, count, text: lines };
   }
 
   private keep(key: string, segment: KeptSegment): void {
@@ -58,6 +61,14 @@ function holds({ first, count }: KeptSegment, ordinal: number): boolean {
 }
 
 function linesOf(segment: KeptSegment, ordinals: readonly number[]): string {
-  const lines = (segment.lines ??= segment.text.split('\n'));
-  return ordinals.map((ordinal) => `${lines[ordinal - segment.first]!}\n`).join('');
+  const { stage_no, first } = segment;
+  // What comes after the last line feed is no line.
+  const lines = (segment.lines ??= segment.text.split('\n').slice(0, -1));
+  let text = '';
+  for (const ordinal of ordinals) {
+    const line = lines[ordinal - first];
+    if (line === undefined) throw new RowUnreadable('segment', { stage_no, ordinal: first }, 'lines');
+    text += `${line}\n`;
+  }
+  return text;
 }

@@ -6,21 +6,41 @@ import type { Outcome } from './transport.js';
 
 /** Longest value of a result, in bytes of canonical JSON text. */
 export const value_bytes_max = 65_536;
+/** Longest code and message of a failure, in UTF-16 units. */
+export const code_chars_max = 64;
+export const message_chars_max = 1_000;
 
 /**
  * What is wrong with an outcome as a worker sent it, or null. A worker may be broken, or its message tampered with on the
- * way: values are bounded, digests are digests, and artifacts must be there.
+ * way: texts are bounded, values are JSON, digests are digests, and artifacts must be there.
  */
 function faultOf(
   outcome: Outcome,
   artifacts: Pick<ArtifactStore, 'size'>,
 ): string | null | Promise<string | null> {
-  if (outcome.status === 'failed') return null;
+  if (outcome.status === 'failed') return failureFault(outcome);
   // A text has at least a third as many characters as bytes: most need not be measured.
   if (outcome.value.length > value_bytes_max / 3 && Buffer.byteLength(outcome.value) > value_bytes_max)
     return `The value is longer than ${value_bytes_max} bytes.`;
+  if (!isJson(outcome.value)) return 'The value is not JSON.';
   if (outcome.digest !== null && !isDigest(outcome.digest)) return 'The digest is not 64 hex digits.';
   return outcome.artifacts.length === 0 ? null : artifactFault(outcome.artifacts, artifacts);
+}
+
+function failureFault({ code, message }: Extract<Outcome, { status: 'failed' }>): string | null {
+  if (code.length > code_chars_max) return `The code is longer than ${code_chars_max} characters.`;
+  if (message.length > message_chars_max)
+    return `The message is longer than ${message_chars_max} characters.`;
+  return code.isWellFormed() && message.isWellFormed() ? null : 'The code or the message is no Unicode text.';
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function artifactFault(
@@ -28,7 +48,8 @@ async function artifactFault(
   artifacts: Pick<ArtifactStore, 'size'>,
 ): Promise<string | null> {
   for (const { digest, bytes } of refs) {
-    const stored = isDigest(digest) ? await artifacts.size(digest) : null;
+    if (!isDigest(digest)) return "An artifact's digest is not 64 hex digits.";
+    const stored = await artifacts.size(digest);
     if (stored === null) return `Artifact ${digest} is not in the store.`;
     if (stored !== bytes) return `Artifact ${digest} is ${stored} bytes, not ${bytes}.`;
   }
@@ -63,7 +84,7 @@ export async function checkBatch(
   if (read === null) {
     const message = 'The report is not a list of outcomes.';
     const outcomes = [...leased].map((ordinal) => rejected(ordinal, message, 0));
-    return { outcomes, rejections: [{ ordinal: outcomes[0]!.ordinal, message }] };
+    return { outcomes, rejections: outcomes.slice(0, 1).map(({ ordinal }) => ({ ordinal, message })) };
   }
   const outcomes: Outcome[] = [];
   const rejections: Rejection[] = [];
@@ -105,8 +126,9 @@ function isStageOutputOf({ value, digest, artifacts }: Extract<Outcome, { status
     const output = JSON.parse(value) as StageOutput;
     const named = output.artifacts.map(({ digest, bytes }) => ({ digest, bytes }));
     const names = output.artifacts.every(({ name }) => typeof name === 'string');
+    const canonical = canonicalJson(output) === value;
     const agrees = output.digest === digest && canonicalJson(named) === canonicalJson(artifacts);
-    return names && agrees && output.value !== undefined;
+    return canonical && names && agrees && output.value !== undefined;
   } catch {
     return false; // Not JSON, or of another shape.
   }

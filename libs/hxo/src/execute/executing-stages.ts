@@ -78,6 +78,11 @@ export class ExecutingStages {
     return this.disk_full.get(stage) ?? null;
   }
 
+  /** Ends the execution of a stage that cannot go on. */
+  fail(stage: LiveStage, reason: Error): void {
+    this.remove(stage)?.reject(reason);
+  }
+
   drop(plan: LivePlan): void {
     for (const stage of plan.stages) this.remove(stage)?.reject(plan.stopped);
   }

@@ -32,15 +32,31 @@ it('reads what it prints', () => {
   );
 });
 
-it.each([
+it.each<readonly [string, string]>([
   ['cut off', '0\t1\tdone\t\t\t{}'],
   ['no fields', 'nonsense\n'],
   ['no ordinal', 'x\t1\tdone\t\t\t{}\n'],
   ['an ordinal that is no whole number', '1.5\t1\tdone\t\t\t{}\n'],
+  ['an empty ordinal', '\t1\tdone\t\t\t{}\n'],
+  ['an empty duration', '0\t\tdone\t\t\t{}\n'],
+  ['a negative ordinal', '-1\t1\tdone\t\t\t{}\n'],
+  ['a negative duration', '0\t-1\tdone\t\t\t{}\n'],
+  ['an ordinal in hex', '0x1\t1\tdone\t\t\t{}\n'],
+  ['an ordinal beyond safe integers', `${'9'.repeat(20)}\t1\tdone\t\t\t{}\n`],
   ['too few fields', '0\t1\tdone\t\t\n'],
   ['too many fields', '0\t1\tdone\t\t\t{}\t{}\n'],
   ['an unknown status', '0\t1\tperhaps\t\t\t{}\n'],
   ['artifacts that are not JSON', '0\t1\tdone\t\t[\t{}\n'],
+  ...[
+    'null',
+    '[null]',
+    '{"length":1}',
+    '[{"digest":"d","bytes":-1}]',
+    '[{"digest":"d","bytes":1,"name":"n"}]',
+  ].map((artifacts) => [`artifacts ${artifacts}`, `0\t1\tdone\t\t${artifacts}\t{}\n`] as const),
+  ['a failure that is a text', '0\t1\tretry\t"ab"\n'],
+  ['a failure of three', '0\t1\tretry\t["CODE","message","more"]\n'],
+  ['a failure that is null', '0\t1\tretry\tnull\n'],
   ['a failure without message', '0\t1\tretry\t["CODE"]\n'],
   ['JSON of another kind', '[{"ordinal":0}]'],
 ])('refuses a text with %s', (_, text) => expect(() => parseOutcomes(text)).toThrow(SyntaxError));

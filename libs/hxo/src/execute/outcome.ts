@@ -1,6 +1,6 @@
 import { canonicalJson, isDigest, NotCanonicalError, type Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
-import { value_bytes_max } from './check-outcome.js';
+import { code_chars_max, message_chars_max, value_bytes_max } from './check-outcome.js';
 import { FailShard, type FailureVerdict, type ShardOutput, type StageOutput } from './contract.js';
 import type { Bundle, Outcome } from './transport.js';
 
@@ -8,8 +8,6 @@ import type { Bundle, Outcome } from './transport.js';
 
 /** Code of a full disk (errno of POSIX). It says nothing about the shard: any other would have met it as well. */
 export const disk_full = 'ENOSPC';
-const message_chars_max = 1_000;
-const code_chars_max = 64;
 const digest_form = '64 lower-case hex digits';
 const no_artifacts: readonly ArtifactRef[] = [];
 

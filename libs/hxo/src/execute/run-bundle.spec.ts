@@ -217,6 +217,56 @@ describe('runBundle', () => {
     },
   );
 
+  it.each([
+    ['damaged', 'no fields\n1\t\t1\n'],
+    ['too few', '1\t\t0\n'],
+    ['cut off', '1\t\t0\n1\t\t1'],
+    ['too many', '1\t\t0\n'.repeat(3)],
+  ])('fails every shard when lines are %s', async (_, lines) => {
+    const host = new RecordingHost(executorOf(async (value) => ({ value })));
+    await runBundle(bundleOf([], { work: { type: 'shards', ordinals: [7, 8], lines } }), host);
+    const failure = { status: 'failed', verdict: 'fail', code: 'SHARDS_UNREADABLE' };
+    expect(host.outcomes).toMatchObject([
+      { ordinal: 7, ...failure, message: expect.stringContaining('checkpoint store') as string },
+      { ordinal: 8, ...failure },
+    ]);
+    expect(host.batches).toHaveLength(1);
+    expect(host.batches[0]!.final).toBe(true);
+  });
+
+  it('reports shards of many lanes together, however slow they are, and lanes that end with the others', async () => {
+    const host = new RecordingHost(
+      executorOf(async (value) => {
+        await wait(value as number);
+        return { value };
+      }),
+    );
+    const inputs = Array.from({ length: 200 }, (_, i) => 2 + (i % 7) / 2);
+    const began = performance.now();
+    await runBundle(bundleOf([...inputs, 60], { concurrency: 40 }), host);
+    const elapsed_ms = performance.now() - began;
+    expect(host.outcomes).toHaveLength(201);
+    // One in 10 ms, and the final one.
+    expect(host.batches.length).toBeLessThanOrEqual(elapsed_ms / 9 + 2);
+    // Lanes that have nothing more to do do not wait for the one that has.
+    expect(host.batches.at(-1)!.outcomes.length).toBeLessThanOrEqual(1);
+  });
+
+  it('reports each slow shard of a single lane before the next, the last one with the final report', async () => {
+    const host = new RecordingHost(
+      executorOf(async (value) => {
+        await wait(3);
+        return { value };
+      }),
+    );
+    await runBundle(bundleOf([0, 1, 2]), host);
+    expect(host.batches.map(({ outcomes, final }) => [outcomes.length, final])).toEqual([
+      [1, false],
+      [1, false],
+      [1, true],
+    ]);
+  });
+
   it('stops after a shard that halts the worker; the rest comes free', async () => {
     const host = new RecordingHost(
       executorOf(async (value) => (value === 1 ? Promise.reject(new HaltWorker('DISK', 'gone')) : { value })),

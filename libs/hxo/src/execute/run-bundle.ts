@@ -25,7 +25,7 @@ import type { Workspace } from './workspace.js';
 const batch_outcomes_max = 1_024;
 /** Outcomes of fast shards wait so long for company. */
 const batch_ms = 10;
-/** A shard that took so long is worth a report of its own. */
+/** A shard that took so long is worth a report of its own, where shards run one after the other. */
 const slow_shard_ms = 1;
 /** The longest delay that setTimeout takes. */
 const timer_ms_max = 2 ** 31 - 1;
@@ -77,18 +77,22 @@ export async function runBundle(bundle: Bundle, host: BundleHost): Promise<void>
   const { work } = bundle;
   const ordinals = ordinalsOf(bundle);
   if (executor === undefined || executor.version !== bundle.executor_version) {
-    const failure = mismatch(bundle, executor);
-    const outcomes = ordinals.map((ordinal) => failed(ordinal, failure, 0));
-    await host.report(outcomes, true);
-    return;
+    return refuse(bundle, host, mismatch(bundle, executor));
   }
   const { attempt } = bundle;
-  const lines = work.type === 'shards' ? parseShardLines(work.lines) : [];
+  const lines = work.type === 'shards' ? readShardLines(work.lines, ordinals.length) : [];
+  if ('code' in lines) return refuse(bundle, host, lines);
   const perform: Perform =
     work.type === 'shards'
       ? (index, context) => runShard(executor, { ordinal: ordinals[index]!, attempt }, lines[index]!, context)
       : (_, context) => collect(executor, work.results, context);
   await new BundleRun(bundle, ordinals, perform, host).run();
+}
+
+/** Reports that no shard of the bundle can be run here. */
+async function refuse(bundle: Bundle, host: BundleHost, failure: Failure): Promise<void> {
+  const outcomes = ordinalsOf(bundle).map((ordinal) => failed(ordinal, failure, 0));
+  await host.report(outcomes, true);
 }
 
 /** Ordinals of a bundle's shards, in its order; a collector reports ordinal 0. */
@@ -137,7 +141,6 @@ class BundleRun {
   readonly #lanes: (ShardContext | undefined)[];
   #next = 0;
   #halted = false;
-  #busy_lanes: number;
   #unreported: Outcome[] = [];
   #reported_at: number;
   #timer: NodeJS.Timeout | undefined;
@@ -149,8 +152,8 @@ class BundleRun {
     private readonly perform: Perform,
     private readonly host: BundleHost,
   ) {
-    this.#busy_lanes = Math.max(1, Math.min(bundle.concurrency, ordinals.length));
-    this.#lanes = new Array<undefined>(this.#busy_lanes).fill(undefined);
+    const lanes = Math.max(1, Math.min(bundle.concurrency, ordinals.length));
+    this.#lanes = new Array<undefined>(lanes).fill(undefined);
     this.#reported_at = host.now();
   }
 
@@ -190,18 +193,12 @@ class BundleRun {
       this.#record(ordinals[index]!, result, context, now - context.started_at);
     }
     host.progress(-1, lane);
-    this.#busy_lanes--;
-    if (this.#busy_lanes > 0 && this.#unreported.length > 0) await this.#report();
   }
 
   #isDue(now: number): boolean {
     if (this.#unreported.length === 0) return false;
-    const { duration_ms } = this.#unreported.at(-1)!;
-    return (
-      duration_ms >= slow_shard_ms ||
-      now - this.#reported_at >= batch_ms ||
-      this.#unreported.length >= batch_outcomes_max
-    );
+    const slow = this.#lanes.length === 1 && this.#unreported.at(-1)!.duration_ms >= slow_shard_ms;
+    return slow || now - this.#reported_at >= batch_ms || this.#unreported.length >= batch_outcomes_max;
   }
 
   #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
@@ -303,6 +300,22 @@ async function* readResults(artifacts: ArtifactStore, results: Digest): AsyncGen
   if (digest !== results) {
     throw new RetryShard('ARTIFACT_CORRUPT', `Results artifact ${results} has bytes that hash to ${digest}.`);
   }
+}
+
+/** The shards' lines, or why they cannot be had. */
+function readShardLines(text: string, count: number): readonly ShardLine[] | Failure {
+  try {
+    const lines = parseShardLines(text);
+    if (lines.length === count) return lines;
+    return unreadable(`There are ${lines.length} lines for ${count} shards.`);
+  } catch (error) {
+    return unreadable((error as Error).message);
+  }
+}
+
+function unreadable(why: string): Failure {
+  const message = `The lines that define the shards are damaged. ${why} Check the checkpoint store with "hxo verify --store".`;
+  return { verdict: 'fail', code: 'SHARDS_UNREADABLE', message };
 }
 
 function mismatch(bundle: Bundle, executor: Executor | undefined): Failure {

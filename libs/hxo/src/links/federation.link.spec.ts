@@ -484,6 +484,64 @@ describe('the window', () => {
     expect(hxo.transport.peak).toBeGreaterThanOrEqual(Math.min(max_concurrency, 4));
   });
 
+  it('gives a small plan its turn while bundles of a fast one with the same executor fill the window', async () => {
+    const held: (() => Promise<void>)[] = [];
+    let big: PlanId | null = null;
+    const fast: Work = (bundle, worker) =>
+      worker.report(
+        ordinalsOf(bundle).map((ordinal) => ({ ...done(ordinal), duration_ms: 0.001 })),
+        true,
+      );
+    await start({
+      slots: 2,
+      work: (bundle, worker) => {
+        if (bundle.plan_id !== big || bundle.bundle < 20) return fast(bundle, worker);
+        return new Promise((resolve) => held.push(() => fast(bundle, worker).then(resolve)));
+      },
+    });
+    big = await hxo.submit([{ id: 'many', config: { waves: [40_000] } }]);
+    try {
+      await hxo.until(big, () => held.length >= 10);
+      expect(await hxo.run([{ id: 'few', config: { waves: [3] } }])).toMatchObject({ phase: 'succeeded' });
+    } finally {
+      const plan = big;
+      big = null;
+      for (const go of held) await go();
+      await hxo.end(plan);
+    }
+  });
+
+  it('leases for others while an executor with bundles in flight has lost its workers', async () => {
+    const held: (() => Promise<void>)[] = [];
+    await start({
+      ...{ slots: 2, max_concurrency: 8 },
+      work: (bundle, worker) => {
+        if (bundle.executor !== 'io') return succeed(bundle, worker);
+        return new Promise((resolve) => held.push(() => succeed(bundle, worker).then(resolve)));
+      },
+    });
+    const io = await hxo.submit([{ id: 'io', executor: 'io', config: { waves: [4] } }]);
+    await hxo.until(io, ({ claimed_shards, running_shards }) => claimed_shards + running_shards === 4);
+    hxo.transport.slotless.add('io');
+    expect(await hxo.run([six])).toMatchObject({ phase: 'succeeded' });
+    hxo.transport.slotless.clear();
+    for (const go of held) await go();
+    expect(await hxo.end(io)).toMatchObject({ phase: 'succeeded' });
+  });
+
+  it('stays within HXO_MAX_CONCURRENCY when workers join', async () => {
+    const work: Work = async (bundle, worker) => {
+      await sleep(5);
+      await succeed(bundle, worker);
+    };
+    await start({ slots: 1, max_concurrency: 70, work });
+    const plan = await hxo.submit([{ id: 'io', executor: 'io', config: { waves: [3_000] } }]);
+    await hxo.until(plan, ({ done_shards }) => done_shards > 200);
+    hxo.transport.resize(16);
+    await hxo.end(plan);
+    expect(hxo.transport.peak).toBeLessThanOrEqual(70);
+  });
+
   it('starts a wave only when the one before is done, and never after a failure', async () => {
     const begun: number[] = [];
     await start({

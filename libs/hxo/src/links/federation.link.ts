@@ -2,10 +2,10 @@ import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
 import { checkedCollection } from '../execute/check-outcome.js';
-import type { Executor, StageOutput } from '../execute/contract.js';
+import type { StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
 import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '../execute/transport.js';
-import type { LivePlan, LiveStage } from '../plan/live-plan.js';
+import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
 import { Leases, refOf, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
@@ -83,11 +83,12 @@ export class FederationLink implements TransportSink {
   }
 
   /** Gives up everything of a plan that was stopped: its leases, its waiting work, its workers. */
-  async drop(plan: LivePlan): Promise<void> {
+  drop(plan: LivePlan): void {
     this.executing.drop(plan);
     this.collectors.drop(plan);
     for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
-    await this.ports.transport.cancel(plan.plan_id);
+    // With Redis away it takes until that is back; nobody needs to wait for it.
+    this.guard(this.ports.transport.cancel(plan.plan_id));
     this.pump();
   }
 
@@ -162,9 +163,14 @@ export class FederationLink implements TransportSink {
    * long as the shards and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
    */
   private pump(): void {
-    const hasRoom = ({ spec, sizer }: LiveStage): boolean =>
-      this.leases.inFlight(spec.executor) < sizer.ahead() * this.ports.transport.slots(spec.executor);
-    while (this.leasing && this.executingMax() < this.ports.max_concurrency) {
+    const hasRoom = (stage: LiveStage): boolean => {
+      const { spec, sizer } = stage;
+      const slots = this.ports.transport.slots(spec.executor);
+      // However many bundles of fast stages are in flight, a slower one beside them always has one.
+      const window = this.leases.inFlightOf(stage) === 0 ? Infinity : sizer.ahead() * slots;
+      return slots > 0 && this.leases.inFlight(spec.executor) < window;
+    };
+    while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
       const collector = this.collectors.next(hasRoom);
       const stage = collector === null ? this.executing.next(hasRoom) : null;
       if (collector !== null) this.guard(this.leaseCollector(collector));
@@ -173,23 +179,12 @@ export class FederationLink implements TransportSink {
     }
   }
 
-  /** Shards that may be executing at present: bundles beyond the slots of their executor wait for one of them. */
-  private executingMax(): number {
-    const { transport } = this.ports;
-    return this.leases.executingMax((executor) => transport.slots(executor.name) * this.share(executor));
-  }
-
-  /** Shards that a bundle may execute at once: those of an `io` executor share a slot's part of HXO_MAX_CONCURRENCY. */
-  private share({ load, name }: Executor): number {
-    if (load === 'cpu') return 1;
-    return Math.max(
-      1,
-      Math.floor(this.ports.max_concurrency / Math.max(1, this.ports.transport.slots(name))),
-    );
-  }
-
+  /** An `io` bundle executes its shards together, within its slot's share of HXO_MAX_CONCURRENCY. */
   private concurrency({ executor }: LiveStage, shards: number): number {
-    return Math.min(shards, this.share(executor), this.ports.max_concurrency - this.executingMax());
+    if (executor.load === 'cpu') return 1;
+    const { max_concurrency, transport } = this.ports;
+    const share = Math.ceil(max_concurrency / Math.max(1, transport.slots(executor.name)));
+    return Math.min(shards, share, max_concurrency - this.leases.executingMax());
   }
 
   private async lease(stage: LiveStage): Promise<void> {
@@ -200,6 +195,8 @@ export class FederationLink implements TransportSink {
     );
     if (claim === null) return;
     const { ordinals, attempt } = claim;
+    const lines = this.readLines(stage, ordinals);
+    if (lines === null) return;
     const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(ordinals) };
     const concurrency = this.concurrency(stage, ordinals.length);
     const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency });
@@ -212,8 +209,18 @@ export class FederationLink implements TransportSink {
     }, 'engine');
     genesis.announce(events);
     this.leases.grant(lease);
-    const lines = this.lines.read(plan.plan_no, stage_no, ordinals);
     await this.dispatch(lease, { type: 'shards', ordinals, lines });
+  }
+
+  /** The definitions of shards; null when the store has lost them, which ends the plan. */
+  private readLines(stage: LiveStage, ordinals: readonly number[]): string | null {
+    try {
+      return this.lines.read(stage.plan.plan_no, stage.stage_no, ordinals);
+    } catch (error) {
+      const detail = `Stage ${stage.spec.id}: ${(error as Error).message}`;
+      this.executing.fail(stage, new PlanStopped('failed', 'STORE_DAMAGED', detail));
+      return null;
+    }
   }
 
   private async leaseCollector({ stage, work }: WaitingCollector): Promise<void> {

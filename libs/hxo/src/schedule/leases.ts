@@ -1,5 +1,4 @@
 import type { Digest } from '#truth';
-import type { Executor } from '../execute/contract.js';
 import type { LeaseRef } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 
@@ -43,10 +42,9 @@ export interface Lease {
 /** The leases that are open, in the leader's memory: deadlines are on its monotonic clock, and die with it. */
 export class Leases {
   private readonly open_leases = new Map<string, Lease>();
-  private readonly by_executor = new Map<
-    string,
-    { readonly executor: Executor; readonly bundles: number; readonly shards: number }
-  >();
+  private readonly by_executor = new Map<string, number>();
+  private readonly by_stage = new Map<LiveStage, number>();
+  private executing = 0;
 
   constructor(private readonly monotonic_ms: () => number) {}
 
@@ -84,18 +82,17 @@ export class Leases {
 
   /** Bundles of an executor that are in flight. */
   inFlight(executor: string): number {
-    return this.by_executor.get(executor)?.bundles ?? 0;
+    return this.by_executor.get(executor) ?? 0;
   }
 
-  /**
-   * Shards and collectors that the open leases may execute at once.
-   * @param boundOf how many of an executor's there can be at all
-   */
-  executingMax(boundOf: (executor: Executor) => number): number {
-    let executing = 0;
-    for (const { executor, shards } of this.by_executor.values())
-      executing += shards === 0 ? 0 : Math.min(shards, boundOf(executor));
-    return executing;
+  /** Bundles of a stage that are in flight. */
+  inFlightOf(stage: LiveStage): number {
+    return this.by_stage.get(stage) ?? 0;
+  }
+
+  /** Shards and collectors that the open leases may execute at once. */
+  executingMax(): number {
+    return this.executing;
   }
 
   /** A sign of life. */
@@ -121,10 +118,11 @@ export class Leases {
   }
 
   private tally({ stage, concurrency }: Lease, sign: 1 | -1): void {
-    const { executor } = stage;
-    const { bundles, shards } = this.by_executor.get(executor.name) ?? { bundles: 0, shards: 0 };
-    const tallied = { executor, bundles: bundles + sign, shards: shards + sign * concurrency };
-    this.by_executor.set(executor.name, tallied);
+    this.executing += sign * concurrency;
+    this.by_executor.set(stage.spec.executor, this.inFlight(stage.spec.executor) + sign);
+    const of_stage = this.inFlightOf(stage) + sign;
+    if (of_stage === 0) this.by_stage.delete(stage);
+    else this.by_stage.set(stage, of_stage);
   }
 }
 

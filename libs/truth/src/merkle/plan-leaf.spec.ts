@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { canonicalJson, NotCanonicalError } from '../canonical-json.js';
 import { sha256, type Digest } from '../digest.js';
-import { planLeaf, planLeafText, type PlanLeaf } from './plan-leaf.js';
+import { planLeaf, planLeafText, shardLeafHasher, type PlanLeaf } from './plan-leaf.js';
 import { leafHash } from './tree-hash.js';
 
 const digests = fc.uint8Array().map((bytes) => sha256(bytes));
 const names = fc.string({ unit: 'binary' });
+const wellFormed = names.map((name) => name.toWellFormed());
 const leaves: fc.Arbitrary<PlanLeaf> = fc.record({
   cas: fc.option(digests),
   executor: names,
@@ -30,6 +31,18 @@ describe('planLeaf', () => {
       fc.property(leaves, (leaf) => {
         expect(planLeafText(leaf)).toBe(canonicalJson({ ...leaf, v: 1 }));
         expect(planLeaf(leaf)).toEqual(leafHash(canonicalJson({ ...leaf, v: 1 })));
+      }),
+    );
+  });
+
+  it('is what the hasher of a stage gives for each of its shards', () => {
+    const shards = fc.record({ cas: digests, ordinal: fc.maxSafeNat(), output: fc.option(digests) });
+    const statuses = fc.constantFrom('done' as const, 'failed' as const, 'skipped' as const);
+    fc.assert(
+      fc.property(wellFormed, wellFormed, shards, statuses, (executor, stage, shard, status) => {
+        const { cas, ordinal, output } = shard;
+        const hash = shardLeafHasher(executor, stage)(cas, ordinal, output, status);
+        expect(Buffer.from(hash, 'latin1')).toEqual(planLeaf({ ...shard, executor, stage, status }));
       }),
     );
   });

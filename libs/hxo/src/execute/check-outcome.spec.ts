@@ -1,0 +1,101 @@
+import fc from 'fast-check';
+import { canonicalJson, sha256, type Digest } from '#truth';
+import {
+  checkBatch,
+  checkedCollection,
+  code_chars_max,
+  message_chars_max,
+  value_bytes_max,
+} from './check-outcome.js';
+
+const stored = sha256('stored');
+const artifacts = { size: async (digest: Digest) => (digest === stored ? 7 : null) };
+const leased = new Set([0, 1]);
+
+/** The codes of the outcomes that a report comes to, `done` for those that are. */
+async function codesOf(text: string): Promise<string[]> {
+  const { outcomes } = await checkBatch(text, leased, artifacts);
+  return outcomes.map((outcome) => (outcome.status === 'done' ? 'done' : outcome.code));
+}
+
+it('takes what is as it should be', async () => {
+  const ref = JSON.stringify([{ digest: stored, bytes: 7 }]);
+  expect(await codesOf(`0\t1\tdone\t${stored}\t${ref}\t{}\n1\t1\tretry\t["CODE","message"]\n`)).toEqual([
+    'done',
+    'CODE',
+  ]);
+});
+
+it.each([
+  ['an artifact that is not there', `[{"digest":"${sha256('none')}","bytes":7}]\t{}`],
+  ['an artifact of another size', `[{"digest":"${stored}","bytes":8}]\t{}`],
+  ['an artifact whose digest is none', `[{"digest":"${'x'.repeat(5_000)}","bytes":8}]\t{}`],
+  ['a value that is not JSON', '\tnonsense'],
+  ['an empty value', '\t'],
+  ['a value that is too long', `\t"${'x'.repeat(value_bytes_max)}"`],
+])('rejects %s, and nothing else of the report', async (_, end) => {
+  const { outcomes, rejections } = await checkBatch(
+    `0\t1\tdone\t\t${end}\n1\t1\tdone\t\t\t{}\n`,
+    leased,
+    artifacts,
+  );
+  expect(outcomes).toMatchObject([
+    { ordinal: 0, verdict: 'retry', code: 'RESULT_REJECTED' },
+    { ordinal: 1, status: 'done' },
+  ]);
+  expect(rejections).toMatchObject([{ ordinal: 0 }]);
+  expect(rejections[0]!.message.length).toBeLessThan(200);
+});
+
+it.each([
+  ['code', 'C'.repeat(code_chars_max), 'C'.repeat(100_000), ''],
+  ['message', '', 'CODE', 'm'.repeat(200_000)],
+  ['message', '', 'CODE', 'm'.repeat(message_chars_max + 1)],
+  ['text', '', 'CODE', '\ud800'],
+])('rejects a failure whose %s is none', async (_, fine, code, message) => {
+  const line = (failure: readonly string[]): string => `0\t1\tfail\t${JSON.stringify(failure)}\n`;
+  expect(await codesOf(line([fine, 'm'.repeat(message_chars_max)]))).toEqual([fine]);
+  expect(await codesOf(line([code, message]))).toEqual(['RESULT_REJECTED']);
+});
+
+it('fails the lease whose report cannot be read, and never throws, whatever the text says', async () => {
+  expect(await codesOf('nonsense')).toEqual(['RESULT_REJECTED', 'RESULT_REJECTED']);
+  expect(await checkBatch('nonsense', new Set(), artifacts)).toEqual({ outcomes: [], rejections: [] });
+  const number = fc.constantFrom('', '0', '1', '-1', '1.5', '1e400', '9'.repeat(30));
+  const json = fc.jsonValue().map((value) => JSON.stringify(value));
+  const field = fc.oneof(json, fc.string(), fc.constantFrom('', 'null', '[null]', '{"length":1}', stored));
+  const line = fc
+    .tuple(
+      number,
+      number,
+      fc.constantFrom('done', 'retry', 'fail', 'halt', '?'),
+      fc.array(field, { maxLength: 4 }),
+    )
+    .map(([ordinal, us, status, rest]) => `${[ordinal, us, status, ...rest].join('\t')}\n`);
+  const text = fc.oneof(
+    fc.string(),
+    line,
+    fc.array(line, { maxLength: 3 }).map((lines) => lines.join('')),
+  );
+  await fc.assert(
+    fc.asyncProperty(text, async (report) => {
+      const { outcomes } = await checkBatch(report, leased, artifacts);
+      for (const { ordinal } of outcomes) expect(leased.has(ordinal)).toBe(true);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+it.each([
+  [
+    'in another order',
+    (text: string) => text.replace(/^(\{"artifacts":\[\]),(.*)\}$/, '{$2,"artifacts":[]}'),
+  ],
+  ['with a lone surrogate', (text: string) => text.replace('"value":1', '"value":"\\ud800"')],
+])("rejects a collector's output that is not canonical JSON: %s", async (_, spoil) => {
+  const value = canonicalJson({ digest: stored, value: 1, artifacts: [] });
+  const line = (text: string): string => `0\t1\tdone\t${stored}\t\t${text}\n`;
+  expect(spoil(value)).not.toBe(value);
+  expect(await checkedCollection(line(value), artifacts)).toMatchObject({ status: 'done' });
+  expect(await checkedCollection(line(spoil(value)), artifacts)).toMatchObject({ code: 'RESULT_REJECTED' });
+});
