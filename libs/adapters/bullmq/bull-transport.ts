@@ -155,10 +155,20 @@ export class BullTransport implements Transport {
     try {
       this.workspace = this.options.workspace();
       this.workers = await listWorkers(this.redis);
+      await this.silenceEvents();
       this.trouble = null;
       this.sink?.changed();
     } catch (error) {
       this.complain(error as Error);
+    }
+  }
+
+  /** BullMQ sets the length of its event streams once, and a Redis that has lost its memory falls back to thousands. */
+  private async silenceEvents(): Promise<void> {
+    for (const { keys } of this.queues.values()) {
+      if ((await this.redis.hget(keys.meta!, 'opts.maxLenEvents')) === '0') continue;
+      await this.redis.hset(keys.meta!, 'opts.maxLenEvents', 0);
+      await this.redis.xtrim(keys.events!, 'MAXLEN', 0);
     }
   }
 

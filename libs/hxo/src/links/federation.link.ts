@@ -15,6 +15,8 @@ import { RetryQueue } from '../schedule/retry-queue.js';
 const expire_every_ms = 1_000;
 /** How often the transport is asked what it no longer carries: a lease that is missing twice running is lost. */
 const reconcile_every_ms = 2_000;
+/** When it is asked after a start: what an earlier process leased and never sent must not wait for long. */
+const reconcile_first_ms = [200, 600, 1_200];
 /** Wait before bundles that the transport did not take are offered again. */
 const offer_again_ms = 1_000;
 
@@ -58,6 +60,9 @@ export class FederationLink implements TransportSink {
     this.timers = [
       setInterval(() => this.expire(), expire_every_ms).unref(),
       setInterval(() => this.guard(this.reconcile()), reconcile_every_ms).unref(),
+      ...reconcile_first_ms.map((after_ms) =>
+        setTimeout(() => this.guard(this.reconcile()), after_ms).unref(),
+      ),
     ];
     this.pump();
   }
@@ -99,7 +104,9 @@ export class FederationLink implements TransportSink {
   resume(plan: LivePlan, bundles: readonly BundleRow[]): void {
     for (const row of bundles) {
       const { board } = plan.stages[row.stage_no]!;
-      this.takeUp(plan, row, new Set(row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt))));
+      const open = new Set(row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt)));
+      // It cannot be on its way from here: found missing once, it is lost.
+      this.takeUp(plan, row, open).missing = true;
     }
   }
 

@@ -81,6 +81,18 @@ describe('leases that outlive the process', () => {
     expect(bundlesOf(plan_id).map(({ state }) => state)).toEqual(['lost', 'closed']);
   });
 
+  it('are lost at once when the transport does not carry them: they were never sent', async () => {
+    await start({ slots: 1, durable: true, work: hold });
+    const plan_id = await hxo.submit([stageOf(2)]);
+    const held = await heldBundles(plan_id, 2);
+    await hxo.restart();
+    for (const { bundle } of held) hxo.transport.vanished.add(bundle);
+    await until(() => hxo.transport.asked > 0);
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
+    expect(hxo.transport.asked).toBe(1);
+    expect(resultsOf(plan_id).map(({ attempt }) => attempt)).toEqual([2, 2]);
+  });
+
   it('are those of the shards that had no result yet', async () => {
     const work: Work = async (bundle, worker) => {
       const ordinals = ordinalsOf(bundle);
