@@ -20,6 +20,7 @@ const api_main = here('../../../dist/apps/api/src/main.js');
 const worker_main = here('../../../dist/apps/worker/src/main.js');
 const sample_ms = 20;
 const warm_up_shards = 50_000;
+const warm_up_shards_waiting = 1_000;
 const megabyte = 1_000_000;
 const clock_ticks_per_s = 100;
 
@@ -79,7 +80,8 @@ async function runHxo({ peer, shards, folder, workers, concurrency, kind }) {
       return client.createAndSubmit(JSON.stringify({ name: 'bench', stages, constraints }));
     };
     // A server that has just started has its code still to compile.
-    await untilEnd(client, (await submit(warm_up_shards)).plan_id);
+    const warm_up = kind === 'noop' ? warm_up_shards : warm_up_shards_waiting;
+    await untilEnd(client, (await submit(warm_up)).plan_id);
     const usage = new Usage({
       api: api.pid,
       ...(fleet[0] && { worker: fleet[0].pid }),
