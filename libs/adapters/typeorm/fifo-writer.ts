@@ -30,7 +30,7 @@ export class FifoWriter {
   private committed_at = 0;
   private closed = false;
   private retry_ms = retry_first_ms;
-  private retry: NodeJS.Timeout | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private problem: string | null = null;
   private idle: (() => void)[] = [];
 
@@ -59,7 +59,7 @@ export class FifoWriter {
     this.closed = true;
     if (this.queue.length > 0 && this.problem === null)
       await new Promise<void>((resolve) => this.idle.push(resolve));
-    clearTimeout(this.retry);
+    clearTimeout(this.timer);
     for (const job of this.queue.splice(0))
       job.reject(new StoreUnavailable('The checkpoint store is closed.'));
   }
@@ -72,7 +72,7 @@ export class FifoWriter {
       this.drain();
     };
     if (delay_ms < 1) setImmediate(drain);
-    else this.retry = setTimeout(drain, delay_ms);
+    else this.timer = setTimeout(drain, delay_ms);
   }
 
   private drain(): void {

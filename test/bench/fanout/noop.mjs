@@ -29,14 +29,19 @@ const byCount = {
   },
 };
 
-const base = { version: '1', cacheable: false, deterministic: true, isolation: 'thread' };
+const base = {
+  version: '1',
+  cacheable: false,
+  deterministic: true,
+  isolation: 'thread',
+  parse: (inputs) => inputs,
+};
 
 const noop = {
   ...base,
   name: 'noop',
   kinds: ['bench.noop'],
   load: 'cpu',
-  parse: (inputs) => inputs,
   run: async ({ inputs }) => ({ value: outputOf(inputs) }),
 };
 
@@ -46,7 +51,6 @@ const wait20ms = {
   name: 'wait_20ms',
   kinds: ['bench.wait'],
   load: 'io',
-  parse: (inputs) => inputs,
   async run({ inputs }, { signal }) {
     await sleep(20, undefined, { signal });
     return { value: outputOf(inputs) };

@@ -39,7 +39,7 @@ export class ExecutingStages {
   private readonly scheduler = new FairRoundRobin<LiveStage>();
   private readonly callers = new Map<LiveStage, Caller>();
   /** Stages whose shards come back because of a full disk, until one of them is done. */
-  private readonly disk_full = new Map<LiveStage, string>();
+  private readonly full_disks = new Map<LiveStage, string>();
 
   /** @param ready told when shards wait for a lease */
   constructor(
@@ -75,7 +75,7 @@ export class ExecutingStages {
 
   /** Whose disk the stage's shards wait for, in words. */
   waitsForRoom(stage: LiveStage): string | null {
-    return this.disk_full.get(stage) ?? null;
+    return this.full_disks.get(stage) ?? null;
   }
 
   /** Ends the execution of a stage that cannot go on. */
@@ -136,9 +136,9 @@ export class ExecutingStages {
   private follow(stage: LiveStage, accepted: Acceptance, worker: string): void {
     const { board } = stage;
     for (const ordinal of accepted.done) board.done(ordinal);
-    if (accepted.done.length > 0) this.disk_full.delete(stage);
+    if (accepted.done.length > 0) this.full_disks.delete(stage);
     for (const { ordinal, code, charged } of accepted.returned) {
-      if (code === disk_full) this.disk_full.set(stage, `room on the disk of ${worker}`);
+      if (code === disk_full) this.full_disks.set(stage, `room on the disk of ${worker}`);
       board.retryLater(ordinal, charged ? 'loss' : null);
       this.retryLater(stage, ordinal, board.attemptOf(ordinal));
     }
@@ -181,7 +181,7 @@ export class ExecutingStages {
   private remove(stage: LiveStage): Caller | undefined {
     const caller = this.callers.get(stage);
     this.callers.delete(stage);
-    this.disk_full.delete(stage);
+    this.full_disks.delete(stage);
     this.scheduler.remove(stage);
     return caller;
   }

@@ -8,15 +8,10 @@ import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '.
 import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
-import { Leases, refOf, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
+import { Leases, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
+import { LeaseWatch } from '../schedule/lease-watch.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
-/** How often leases are checked for their deadlines. */
-const expire_every_ms = 1_000;
-/** How often the transport is asked what it no longer carries: a lease that is missing twice running is lost. */
-const reconcile_every_ms = 2_000;
-/** When it is asked after a start: what an earlier process leased and never sent must not wait for long. */
-const reconcile_first_ms = [200, 600, 1_200];
 /** Wait before bundles that the transport did not take are offered again. */
 const offer_again_ms = 1_000;
 
@@ -29,8 +24,8 @@ export interface FederationPorts extends AcceptancePorts {
 }
 
 /**
- * Leases shards and collectors to workers, and hears what becomes of the leases. Holds a bounded window of bundles in flight; everything that it
- * keeps in memory can be rebuilt from the checkpoint store.
+ * Leases shards and collectors to workers, and hears what becomes of the leases. Holds a bounded window of bundles in
+ * flight; everything that it keeps in memory can be rebuilt from the checkpoint store.
  */
 export class FederationLink implements TransportSink {
   private readonly leases: Leases;
@@ -38,11 +33,17 @@ export class FederationLink implements TransportSink {
   private readonly collectors: Collectors;
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
+  private readonly watch: LeaseWatch;
   private leasing = false;
-  private timers: NodeJS.Timeout[] = [];
 
   constructor(private readonly ports: FederationPorts) {
     this.leases = new Leases(() => ports.clock.monotonic_ms());
+    this.watch = new LeaseWatch(
+      this.leases,
+      ports.transport,
+      (lease, reason) => this.lose(lease, reason),
+      (work) => this.guard(work),
+    );
     this.lines = new ShardLinesReader(ports.store);
     this.retries = new RetryQueue(() => ports.clock.monotonic_ms());
     this.executing = new ExecutingStages(ports, this.retries, () => this.pump());
@@ -57,13 +58,7 @@ export class FederationLink implements TransportSink {
   async start(): Promise<void> {
     await this.ports.transport.start(this);
     this.leasing = true;
-    this.timers = [
-      setInterval(() => this.expire(), expire_every_ms).unref(),
-      setInterval(() => this.guard(this.reconcile()), reconcile_every_ms).unref(),
-      ...reconcile_first_ms.map((after_ms) =>
-        setTimeout(() => this.guard(this.reconcile()), after_ms).unref(),
-      ),
-    ];
+    this.watch.start();
     this.pump();
   }
 
@@ -71,7 +66,7 @@ export class FederationLink implements TransportSink {
   async drain(grace_ms: number): Promise<void> {
     this.leasing = false;
     this.retries.stop();
-    for (const timer of this.timers) clearInterval(timer);
+    this.watch.stop();
     await this.ports.transport.stop(grace_ms);
   }
 
@@ -320,33 +315,6 @@ export class FederationLink implements TransportSink {
     const { board } = plan.stages[row.stage_no]!;
     const free = row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt));
     return free.length === 0 ? undefined : this.takeUp(plan, row, new Set(free));
-  }
-
-  private expire(): void {
-    for (const lease of this.leases.all()) {
-      if (!this.leases.expired(lease)) continue;
-      // What is dealt with before its turn may be a sign of life.
-      const lose = async (): Promise<void> =>
-        this.leases.expired(lease) ? this.lose(lease, 'no heartbeat') : undefined;
-      this.guard(this.leases.inTurn(lease, lose));
-    }
-  }
-
-  /** Finds leases that the transport no longer carries, because Redis has lost them, say. */
-  private async reconcile(): Promise<void> {
-    const asked = [...this.leases.all()].filter((lease) => lease.granted);
-    if (asked.length === 0) return;
-    const refs = asked.map((lease) => ({ ...refOf(lease), executor: lease.stage.spec.executor }));
-    const gone = await this.ports.transport.missing(refs);
-    const missing = new Set(gone.map((at) => this.leases.of(at)));
-    for (const lease of asked) {
-      const twice = lease.missing && missing.has(lease);
-      lease.missing = missing.has(lease);
-      // What is dealt with before its turn may be a sign of life.
-      const lose = async (): Promise<void> =>
-        lease.missing ? this.lose(lease, 'its bundle has vanished') : undefined;
-      if (twice) this.guard(this.leases.inTurn(lease, lose));
-    }
   }
 
   private async lose(lease: Lease, reason: string): Promise<void> {
