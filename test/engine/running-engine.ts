@@ -52,8 +52,15 @@ const executor = (name: string, more: Partial<Executor> = {}): Executor => ({
 });
 const collect: Executor['collect'] = () => Promise.reject(new Error('The fake transport collects itself.'));
 
+/** The same, for stages whose dependencies make what they list. */
+export const by_late_waves: Partitioner<readonly number[]> = {
+  ...by_waves,
+  name: 'by_late_waves',
+  follows_dependencies: true,
+};
+
 export const catalogue = buildCatalogue(
-  [by_waves],
+  [by_waves, by_late_waves],
   [
     executor('plain'),
     executor('collecting', { collect }),
@@ -200,9 +207,9 @@ export class RunningEngine {
     const { store, artifacts } = this;
     const ahead = new HashedAhead();
     return {
-      async partition(stage, executor_version, onSegments) {
-        const content = { ...stage, executor_version, dependency_digests: [] };
-        const made = makeSegments(by_waves, by_waves.parse(stage.config), content, {} as Workspace);
+      async partition({ config, content, options }, onSegments) {
+        const context = { workspace: {} as Workspace };
+        const made = makeSegments(by_waves, by_waves.parse(config), content, context, options);
         for (;;) {
           const next = await made.next();
           if (next.done === true) return next.value;

@@ -11,7 +11,7 @@ import { HttpModule } from './http.module.js';
 export class AppModule {
   static register(
     settings: Settings,
-    ports: Pick<HxoOptions, 'store' | 'artifacts' | 'background' | 'transport' | 'catalogue' | 'log'>,
+    ports: Omit<HxoOptions, 'enabled' | 'defaults' | 'max_concurrency' | 'allow_captain_view' | 'events'>,
   ): DynamicModule {
     const genesis = GenesisModule.register({
       mode: settings.genesis_mode,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import type { PartitionSummary, StageSpec } from '#hxo';
+import type { PartitionSummary } from '#hxo';
 import { sha256 } from '#truth';
 import { ThreadBackground } from '#adapters/background';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
@@ -47,8 +47,9 @@ const partition = (
   signal: AbortSignal,
   partitioner = 'by_filesize',
 ): Promise<PartitionSummary> => {
-  const stage = { kind: 'k', executor: 'e', partitioner, config: { root } };
-  return background.partition(stage as unknown as StageSpec, '1', async () => {}, signal);
+  const content = { kind: 'k', executor: 'e', executor_version: '1', dependency_digests: [] };
+  const order = { partitioner, config: { root }, options: null, content };
+  return background.partition(order, async () => {}, signal);
 };
 
 it('partitions with what a module brings', async () => {

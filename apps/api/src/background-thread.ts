@@ -8,10 +8,10 @@ import {
   makeSegments,
   partitioners,
   sealPlan,
+  type PartitionOrder,
   type PlanKey,
   type ReceiptOrder,
   type SegmentDraft,
-  type StageSpec,
 } from '#hxo';
 import { loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
@@ -44,21 +44,14 @@ const artifacts = createArtifactStore(artifacts_dir);
 const reader = openPlanReader(db_path);
 const ahead = new HashedAhead();
 
-interface PartitionOrder {
-  readonly stage: StageSpec;
-  readonly executor_version: string;
-}
-
 async function partition(
-  { stage, executor_version }: PartitionOrder,
+  { partitioner: name, config, options, content }: PartitionOrder,
   emit: Parameters<Handler>[1],
   signal: AbortSignal,
 ): Promise<unknown> {
-  const partitioner = catalogue.get(stage.partitioner)!;
-  const { kind, executor, config } = stage;
-  const content = { kind, executor, executor_version, dependency_digests: [] };
-  const workspace = createWorkspace(workspace_options, signal);
-  const segments = makeSegments(partitioner, partitioner.parse(config), content, workspace);
+  const partitioner = catalogue.get(name)!;
+  const context = { workspace: createWorkspace(workspace_options, signal) };
+  const segments = makeSegments(partitioner, partitioner.parse(config), content, context, options);
   let part: SegmentDraft[] = [];
   for (;;) {
     const next = await segments.next();

@@ -7,7 +7,7 @@ import { findExecutorModules, loadExecutors, loadPartitioners } from '#executors
 import { GenesisBus } from '#genesis';
 import { hxoFiles, processEnvironment, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
-import { createArtifactStore, workspaceFingerprint } from '#adapters/files';
+import { createArtifactStore, createWorkspace, workspaceFingerprint } from '#adapters/files';
 import { BullTransport } from '#adapters/bullmq';
 import { createThreadTransport } from '#adapters/threads';
 import type { Log } from '#adapters/pino';
@@ -63,7 +63,8 @@ async function main(settings: Settings, log: Log): Promise<void> {
           log: (message) => log.warn(message),
         });
 
-  const ports = { store, artifacts, background, transport, catalogue, log };
+  const partition_context = { workspace: createWorkspace(work.workspace) };
+  const ports = { store, artifacts, background, transport, catalogue, partition_context, log };
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(settings, ports), {
     bodyParser: false,
     abortOnError: false,

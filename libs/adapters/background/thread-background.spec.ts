@@ -5,10 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import {
   BackgroundError,
+  type PartitionOrder,
   type PartitionSummary,
   type ReceiptOrder,
   type SegmentDraft,
-  type StageSpec,
 } from '#hxo';
 import { sha256 } from '#truth';
 import { ThreadBackground } from './thread-background.js';
@@ -28,14 +28,14 @@ beforeAll(() => {
      let made = 0;
      const never = new Promise(() => {});
      serveBackground({
-       async partition({ stage }, emit, signal) {
+       async partition({ config }, emit, signal) {
          const before = made;
          made = 0;
          const aborted = new Promise((resolve) => signal.addEventListener('abort', () => resolve(made = -1)));
-         if (stage.config.silent) await aborted;
-         for (let i = 0; i < stage.config.parts; i++) { made++; await emit([{ part: i }]); }
-         if (stage.config.fail) throw Object.assign(new RangeError('no such folder'), { code: 'ENOSPC' });
-         if (stage.config.endless) for (;;);
+         if (config.silent) await aborted;
+         for (let i = 0; i < config.parts; i++) { made++; await emit([{ part: i }]); }
+         if (config.fail) throw Object.assign(new RangeError('no such folder'), { code: 'ENOSPC' });
+         if (config.endless) for (;;);
          return { matched: made, taken: made, truncated: before };
        },
        verifyArtifacts: async () => ({ missing: [workerData.name, String(threadId)], corrupt: [] }),
@@ -49,7 +49,7 @@ beforeEach(() => (background = new ThreadBackground(pathToFileURL(script), { nam
 afterEach(() => background.close());
 afterAll(() => rmSync(dir, { recursive: true }));
 
-const stage = (config: object): StageSpec => ({ config }) as StageSpec;
+const order = (config: object): PartitionOrder => ({ config }) as PartitionOrder;
 const plan = { plan_no: 1, revision: 1 };
 const nobody = new AbortController().signal;
 const nothing = async (): Promise<void> => {};
@@ -57,7 +57,7 @@ const partition = (
   config: object,
   onSegments: (segments: readonly SegmentDraft[]) => Promise<void> = nothing,
   signal = nobody,
-): Promise<PartitionSummary> => background.partition(stage(config), '1', onSegments, signal);
+): Promise<PartitionSummary> => background.partition(order(config), onSegments, signal);
 /** What the answering thread was started with, and its number. */
 const about = async (): Promise<string[]> => (await background.verifyArtifacts([])).missing;
 /** How many parts the partitioning before has made; -1 when it heard that it is over. */

@@ -2,12 +2,12 @@ import type { Digest, Json } from '#truth';
 import type {
   ArtifactRef,
   Background,
+  PartitionOrder,
   PartitionSummary,
   PlanKey,
   ReceiptOrder,
   Seal,
   SegmentDraft,
-  StageSpec,
 } from '#hxo';
 import { CallingThread } from './calling-thread.js';
 
@@ -29,13 +29,12 @@ export class ThreadBackground implements Background {
   }
 
   partition(
-    stage: StageSpec,
-    executor_version: string,
+    order: PartitionOrder,
     onSegments: (segments: readonly SegmentDraft[]) => Promise<void>,
     signal: AbortSignal,
   ): Promise<PartitionSummary> {
     const take = (part: unknown): Promise<void> => onSegments(part as readonly SegmentDraft[]);
-    return this.partitioning.call('partition', { stage, executor_version }, { take, signal });
+    return this.partitioning.call('partition', order, { take, signal });
   }
 
   verifyArtifacts(

@@ -1,9 +1,20 @@
 import type { Digest, Json, PlanLeaf } from '#truth';
 import type { ArtifactRef } from './execute/artifact-store.js';
+import type { StageContent } from './partition/cas.js';
 import type { Seal } from './aggregate/seal-plan.js';
 import type { PartitionSummary } from './partition/contract.js';
 import type { SegmentDraft } from './partition/segments.js';
-import type { StageSpec } from './plan/plan-spec.js';
+import type { RawConfig } from './plan/stage-config.js';
+
+/** A stage that is to be partitioned. */
+export interface PartitionOrder {
+  readonly partitioner: string;
+  /** The partitioner's part of the stage's config. */
+  readonly config: RawConfig;
+  /** The executor's part, parsed; null when it takes none. */
+  readonly options: RawConfig | null;
+  readonly content: StageContent;
+}
 
 /** What a plan that is to be aggregated is named by. */
 export interface PlanKey {
@@ -33,8 +44,7 @@ export interface Background {
    * at once with the signal's reason.
    */
   partition(
-    stage: StageSpec,
-    executor_version: string,
+    order: PartitionOrder,
     onSegments: (segments: readonly SegmentDraft[]) => Promise<void>,
     signal: AbortSignal,
   ): Promise<PartitionSummary>;

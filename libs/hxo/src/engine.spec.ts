@@ -45,6 +45,64 @@ const phasesOf = (status: StatusView): Record<string, string> =>
 const topicsOf = (plan_id: PlanId | string): string[] =>
   hxo.events.filter((event) => event.plan_id === plan_id).map(({ topic }) => topic);
 
+describe('a stage that works on what others make', () => {
+  const late = (more: Record<string, Json> = {}): Stage =>
+    stage('late', 3, { partitioner: 'by_late_waves', dependencies: ['first'], ...more });
+
+  it('is partitioned when its dependencies are done; until then the total is not final', async () => {
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await start({
+      work: async (bundle, worker) => {
+        if (bundle.stage === 'first') await held;
+        await succeed(bundle, worker);
+      },
+    });
+    const plan_id = await hxo.submit([late(), stage('first', 2)]);
+    const before = await hxo.until(plan_id, ({ phase }) => phase === 'running');
+    expect(before).toMatchObject({ total_shards: 2, total_final: false, phase: 'running' });
+    expect(phasesOf(before)).toMatchObject({ late: 'waiting' });
+    release();
+    const status = await hxo.end(plan_id);
+    expect(status).toMatchObject({ phase: 'succeeded', total_shards: 5, done_shards: 5, total_final: true });
+  });
+
+  it('is partitioned with the others when it depends on nothing', async () => {
+    await start();
+    const status = await hxo.run([late({ dependencies: [] })]);
+    expect(status).toMatchObject({ phase: 'succeeded', done_shards: 3 });
+  });
+
+  it('is skipped, never partitioned, when a dependency fails', async () => {
+    await start({ work: failFirstOf('first') });
+    const status = await hxo.run([stage('first', 2), late()]);
+    expect(phasesOf(status)).toEqual({ first: 'failed', late: 'skipped' });
+    expect(status).toMatchObject({ phase: 'failed', total_shards: 2, truth_certified: true });
+  });
+
+  it('counts for max_shards before any shard of its own runs', async () => {
+    await start();
+    const status = await hxo.run([stage('first', 2), late()], { max_shards: 4 });
+    expect(status).toMatchObject({ phase: 'failed', done_shards: 2, error: { code: 'MAX_SHARDS_EXCEEDED' } });
+  });
+
+  it('has the same root when a restart comes between', async () => {
+    const roots: (string | null)[] = [];
+    for (const restarts of [false, true]) {
+      await start({ durable: false });
+      const plan_id = await hxo.submit([stage('first', 2), late({ config: { waves: [2_000] } })]);
+      if (restarts) {
+        await hxo.until(plan_id, ({ stages }) => stages[1]!.phase !== 'waiting');
+        await hxo.restart();
+      }
+      roots.push((await hxo.end(plan_id)).merkle_root);
+      if (!restarts) await hxo.close();
+    }
+    expect(roots[0]).toMatch(/^[0-9a-f]{64}$/);
+    expect(roots[1]).toBe(roots[0]);
+  });
+});
+
 describe('stages', () => {
   it('run in the order of their dependencies, and side by side otherwise', async () => {
     const order: string[] = [];

@@ -16,6 +16,7 @@ import { GenesisLink, type GenesisLimits } from './links/genesis.link.js';
 import { ParserLink } from './links/parser.link.js';
 import { PermissionLink } from './links/permission.link.js';
 import { TruthLink } from './links/truth.link.js';
+import type { PartitionContext } from './partition/contract.js';
 import type { Catalogue } from './plan/catalogue.js';
 import type { PlanDefaults } from './plan/parse-plan.js';
 import { hxo_version } from './version.js';
@@ -27,6 +28,8 @@ export interface HxoOptions {
   readonly background: Background;
   readonly transport: Transport;
   readonly catalogue: Catalogue;
+  /** What partitioners may look at when a plan is submitted. */
+  readonly partition_context: PartitionContext;
   readonly log: EngineLog;
   readonly enabled: boolean;
   readonly defaults: PlanDefaults;
@@ -59,7 +62,7 @@ export class HxoModule {
             new TruthLink(key, genesis, clock, hxo_version),
         },
         { provide: ParserLink, useFactory: () => new ParserLink(catalogue, options.defaults) },
-        { provide: BlueprintLink, useFactory: () => new BlueprintLink(catalogue) },
+        { provide: BlueprintLink, useFactory: () => new BlueprintLink(catalogue, options.partition_context) },
         { provide: PermissionLink, useFactory: () => new PermissionLink(options) },
         {
           provide: FederationLink,

@@ -72,7 +72,7 @@ export class HxoService extends Hxo {
     const { engine, permission } = this.ports;
     permission.assertMay(actor, 'hxo:plan');
     permission.assertMay(actor, 'hxo:submit');
-    const spec = this.checkedPlan(plan);
+    const spec = await this.checkedPlan(plan);
     const key = options.idempotency_key;
     const idempotency = key === undefined ? undefined : { key, body: sha256(canonicalJson(plan)) };
     const plan_id = await mendable(engine.store(spec, 'submitted', actor, idempotency));
@@ -81,7 +81,7 @@ export class HxoService extends Hxo {
 
   async create(plan: Json, actor: Actor): Promise<{ readonly plan_id: string }> {
     this.ports.permission.assertMay(actor, 'hxo:plan');
-    const spec = this.checkedPlan(plan);
+    const spec = await this.checkedPlan(plan);
     return { plan_id: await mendable(this.ports.engine.store(spec, 'created', actor)) };
   }
 
@@ -210,10 +210,11 @@ export class HxoService extends Hxo {
     return [...store.problems(), ...genesis.problems(), ...(await engine.problems())];
   }
 
-  private checkedPlan(plan: Json): ReturnType<ParserLink['parse']> {
+  private async checkedPlan(plan: Json): Promise<ReturnType<ParserLink['parse']>> {
     this.assertEnabled();
     const spec = this.ports.parser.parse(plan);
     this.ports.blueprint.check(spec);
+    await this.ports.blueprint.precheck(spec);
     return spec;
   }
 

@@ -7,7 +7,7 @@ import {
   type StageRow,
 } from './checkpoint/checkpoint-store.js';
 import type { Catalogue } from './plan/catalogue.js';
-import { LivePlan, type LiveStage } from './plan/live-plan.js';
+import { LivePlan, type LiveStage, type StageParts } from './plan/live-plan.js';
 
 /**
  * Thrown when a stored plan needs an executor that this process does not have, or has in another version, whose results
@@ -27,15 +27,17 @@ export class ExecutorMissing extends Error {
 
 /** A plan in memory as it was just stored. Throws {@link ExecutorMissing}. */
 export function livePlan(row: PlanRow, executor_versions: readonly string[], catalogue: Catalogue): LivePlan {
-  const executors = row.spec.stages.map((stage, stage_no) => {
+  const parts = row.spec.stages.map((stage, stage_no): StageParts => {
     const executor = catalogue.executors.get(stage.executor);
-    const version = executor_versions[stage_no]!;
-    if (executor?.version !== version) {
-      throw new ExecutorMissing(stage.executor, version, executor?.version ?? null);
+    const executor_version = executor_versions[stage_no]!;
+    if (executor?.version !== executor_version) {
+      throw new ExecutorMissing(stage.executor, executor_version, executor?.version ?? null);
     }
-    return { executor, version };
+    const partitioner = catalogue.partitioners.get(stage.partitioner);
+    const follows_dependencies = stage.dependencies.length > 0 && partitioner?.follows_dependencies === true;
+    return { executor, executor_version, follows_dependencies };
   });
-  return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row, executors);
+  return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row, parts);
 }
 
 /** A plan from the store, and the leases of it that may still be alive. */

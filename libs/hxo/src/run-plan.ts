@@ -14,10 +14,10 @@ import type { LivePlan, LiveStage } from './plan/live-plan.js';
  * PlanStopped; whoever stopped it has stored why.
  */
 export async function runPlan(plan: LivePlan, ports: EnginePorts): Promise<void> {
-  // Every stage is cut into shards, with content ids, and those whose work was done before are done by reuse. Nothing is
-  // dispatched before the whole plan is known to stay within its max_shards.
+  // Stages are cut into shards, with content ids, and those whose work was done before are done by reuse. Nothing is
+  // dispatched before all that can be cut by now is known to stay within the plan's max_shards.
   await enterPhase(plan, 'partitioning', ports);
-  for (const stage of plan.stages) await partitionStage(stage, ports);
+  for (const stage of plan.stages) if (!stage.follows_dependencies) await partitionStage(stage, ports);
 
   // Stages start when those that they depend on are done, and run side by side. Their shards are leased in bundles, carried
   // to workers, executed, and each result is accepted exactly once; then the stage's collector folds them into its output.
@@ -44,9 +44,12 @@ async function runStages(plan: LivePlan, ports: EnginePorts): Promise<void> {
     const needed = plan.stages.filter((other) => stage.spec.dependencies.includes(other.spec.id));
     const before = await Promise.all(needed.map(endOf));
     // A stage that had begun before a crash ends as one that has begun, whatever halted the plan.
-    const halted = plan.halted && stage.phase === 'ready';
+    const halted = plan.halted && (stage.phase === 'ready' || stage.phase === 'waiting');
     const free = before.every((end) => end === 'done') && !halted;
-    return free ? runStage(stage, ports) : skipStage(stage, ports);
+    if (!free) return skipStage(stage, ports);
+    // What it works on has just been made, if its dependencies make it.
+    await partitionStage(stage, ports);
+    return runStage(stage, ports);
   };
   await Promise.all(plan.stages.map(endOf));
 }

@@ -1,4 +1,5 @@
 import type { Digest, Json } from '#truth';
+import type { ConfigFields, RawConfig } from '../plan/stage-config.js';
 import type { ArtifactRef, ArtifactStore } from './artifact-store.js';
 import type { Workspace } from './workspace.js';
 
@@ -79,6 +80,17 @@ export interface Executor<Inputs = unknown> {
    * (zlib, SQLite, image decoding), which only SIGKILL stops.
    */
   readonly isolation: 'thread' | 'process';
+  /**
+   * The fields of a stage's config that are its own. They are checked when a plan is submitted, and each shard has the
+   * parsed values, defaults filled in, as `options` of its inputs: they are part of its content id.
+   */
+  readonly options?: ConfigFields<Readonly<Record<string, Json>>>;
+  /**
+   * Refuses options that do not go together, or with the partitioner's part of the config. Throws ConfigError.
+   * @param options parsed
+   * @param config the stage's whole config as it stands in the plan
+   */
+  checkOptions?(options: Readonly<Record<string, Json>>, config: RawConfig): void;
   /** Checks a shard's inputs. Throws {@link FailShard} when they are not of its shape. */
   parse(inputs: Json): Inputs;
   /** Does the work. Throws {@link RetryShard}, {@link FailShard} or {@link HaltWorker}; anything else counts as a retry. */

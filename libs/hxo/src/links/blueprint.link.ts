@@ -1,13 +1,35 @@
 import type { Catalogue } from '../plan/catalogue.js';
-import { checkBlueprint } from '../plan/check-blueprint.js';
+import { HxoError, type FieldError } from '../errors.js';
+import type { PartitionContext } from '../partition/contract.js';
+import { checkBlueprint, configViolation } from '../plan/check-blueprint.js';
 import type { PlanSpec } from '../plan/plan-spec.js';
+import { ConfigError, splitConfig } from '../plan/stage-config.js';
 
 /** Holds plans to the contract of job kinds. */
 export class BlueprintLink {
-  constructor(private readonly catalogue: Catalogue) {}
+  constructor(
+    private readonly catalogue: Catalogue,
+    private readonly context: PartitionContext,
+  ) {}
 
   /** Throws HxoError BLUEPRINT_VIOLATION or NOT_IN_THIS_BUILD. */
   check(plan: PlanSpec): void {
     checkBlueprint(plan, this.catalogue);
+  }
+
+  /** Checks what only this server can tell. Throws HxoError BLUEPRINT_VIOLATION. */
+  async precheck(plan: PlanSpec): Promise<void> {
+    const violations: FieldError[] = [];
+    for (const [index, stage] of plan.stages.entries()) {
+      const partitioner = this.catalogue.partitioners.get(stage.partitioner);
+      const { rest } = splitConfig(stage.config, this.catalogue.executors.get(stage.executor)?.options);
+      try {
+        await partitioner?.precheck?.(partitioner.parse(rest), this.context);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        violations.push(configViolation(stage, index, error));
+      }
+    }
+    if (violations.length > 0) throw new HxoError('BLUEPRINT_VIOLATION', violations[0]!.message, violations);
   }
 }

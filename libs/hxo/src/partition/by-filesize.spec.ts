@@ -3,7 +3,8 @@ import type { Json } from '#truth';
 import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { byFilesize } from './by-filesize.js';
 import { casId } from './cas.js';
-import { ConfigError, type PartitionSummary, type ShardDraft } from './contract.js';
+import { ConfigError } from '../plan/stage-config.js';
+import type { PartitionSummary, ShardDraft } from './contract.js';
 import { partitioners } from './partitioners.js';
 
 /** A workspace in memory. */
@@ -43,11 +44,11 @@ describe('by_filesize', () => {
       exclude: [],
       gitignore: true,
       total_files: null,
-      chunk_bytes: 10_000_000,
+      chunk_size_mb: 10,
     });
     expect(byFilesize.parse({ root: './src//x/', chunk_size_mb: 0.5 })).toMatchObject({
       root: 'src/x',
-      chunk_bytes: 500_000,
+      chunk_size_mb: 0.5,
     });
   });
 

@@ -1,8 +1,9 @@
 import { sha256Stream, type Digest, type Json } from '#truth';
 import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { cutIntoBins, type Bin } from './by-filesize-bins.js';
-import { ConfigError, type Partitioner, type PartitionSummary, type ShardDraft } from './contract.js';
-import { globFault } from './glob-fault.js';
+import { field, flag, folder, globs, wholeNumber } from '../plan/config-fields.js';
+import { ConfigError, parseFields, type ConfigFields } from '../plan/stage-config.js';
+import type { Partitioner, PartitionSummary, ShardDraft } from './contract.js';
 
 /** 1 MB is a million bytes, as on the label of a disk. */
 export const bytes_per_mb = 1_000_000;
@@ -10,27 +11,58 @@ export const bytes_per_mb = 1_000_000;
 /** More files in one shard would make its inputs and its manifest line unwieldy. */
 export const bin_files_max = 4096;
 
-const chunk_size_mb_default = 10;
-const chunk_size_mb_max = 1_000_000;
-const globs_max = 1000;
+const chunk_mb_max = 1_000_000;
 
 /** `config` of a stage, with its defaults filled in. */
 export interface ByFilesizeConfig {
-  /** Folder to list, relative to the workspace. Default `.`. */
   readonly root: string;
-  /** Globs relative to `root`; a file, or a folder above it, must match one. Default: every file. */
   readonly include: readonly string[];
-  /** Globs relative to `root`; neither a file nor a folder above it may match one. */
   readonly exclude: readonly string[];
-  /** Honour .gitignore files. Default true. */
   readonly gitignore: boolean;
-  /** Take at most so many files, in bytewise path order; null is all. */
+  /** Null is all. */
   readonly total_files: number | null;
-  /** Most bytes that one shard reads: `chunk_size_mb` (default 10, fractions allowed) times a million. */
-  readonly chunk_bytes: number;
+  readonly chunk_size_mb: number;
 }
 
-const fields = ['root', 'include', 'exclude', 'gitignore', 'total_files', 'chunk_size_mb'];
+/** Which files a stage works on: the fields that every partitioner over files has. */
+export const file_fields = {
+  root: folder('.', { meaning: 'folder to list, relative to the workspace, without `..`' }),
+  include: globs({
+    meaning: 'globs relative to `root`; a file, or a folder above it, must match one; 1,000 at most',
+    default_text: 'all',
+  }),
+  exclude: globs({
+    meaning: 'globs relative to `root`; neither a file nor a folder above it may match one; 1,000 at most',
+    default_text: 'none',
+  }),
+  gitignore: flag(true, { meaning: "honour `.gitignore` files with git's nested rules" }),
+};
+
+/** Most megabytes that a shard reads. */
+export const chunk_size_mb = field(
+  10,
+  {
+    meaning: `most megabytes (1 MB is 1,000,000 bytes) that one shard reads; fractions allowed, ${chunk_mb_max.toLocaleString('en')} at most`,
+  },
+  (value, name) => {
+    const bytes = typeof value === 'number' ? Math.round(value * bytes_per_mb) : 0;
+    if (bytes >= 1 && bytes <= chunk_mb_max * bytes_per_mb) return value as number;
+    throw new ConfigError(
+      name,
+      `${name} must be a number of megabytes (1 MB is 1,000,000 bytes) above 0, at least one byte, at most ${chunk_mb_max}.`,
+    );
+  },
+);
+
+const fields: ConfigFields<ByFilesizeConfig> = {
+  ...file_fields,
+  total_files: wholeNumber(null, {
+    least: 1,
+    meaning: 'take at most so many files, in bytewise path order; what is left out is counted as `truncated`',
+    default_text: 'all files',
+  }),
+  chunk_size_mb,
+};
 
 /**
  * Cuts the workspace's files into shards of at most `chunk_size_mb`. A shard's inputs are either
@@ -44,7 +76,8 @@ const fields = ['root', 'include', 'exclude', 'gitignore', 'total_files', 'chunk
  */
 export const byFilesize: Partitioner<ByFilesizeConfig> = {
   name: 'by_filesize',
-  parse,
+  fields,
+  parse: (config) => parseFields('by_filesize', fields, config),
   partition,
 };
 
@@ -54,7 +87,10 @@ async function* partition(
 ): AsyncGenerator<ShardDraft, PartitionSummary> {
   const listed = await workspace.list(config);
   const files = config.total_files === null ? listed : listed.slice(0, config.total_files);
-  for (const bin of cutIntoBins(files, { bytes: config.chunk_bytes, files: bin_files_max })) {
+  for (const bin of cutIntoBins(files, {
+    bytes: Math.round(config.chunk_size_mb * bytes_per_mb),
+    files: bin_files_max,
+  })) {
     yield await draft(workspace, config.root, files, bin);
   }
   return { matched: listed.length, taken: files.length, truncated: listed.length - files.length };
@@ -102,72 +138,4 @@ async function digestRange(
   const range = { root, path: file.path, expected_bytes: file.bytes, offset, length };
   for await (const chunk of workspace.read(range)) hash.update(chunk);
   return hash.digest();
-}
-
-function parse(config: Readonly<Record<string, Json>>): ByFilesizeConfig {
-  const unknown = Object.keys(config).find((field) => !fields.includes(field));
-  if (unknown !== undefined) {
-    throw new ConfigError(unknown, `by_filesize has no "${unknown}". It takes ${fields.join(', ')}.`);
-  }
-  const { root = '.', include = [], exclude = [], gitignore = true } = config;
-  const { total_files, chunk_size_mb = chunk_size_mb_default } = config;
-  return {
-    root: parseRoot(root),
-    include: parseGlobs('include', include),
-    exclude: parseGlobs('exclude', exclude),
-    gitignore: parseBoolean('gitignore', gitignore),
-    total_files: total_files === undefined ? null : parseTotalFiles(total_files),
-    chunk_bytes: parseChunkBytes(chunk_size_mb),
-  };
-}
-
-function parseRoot(root: Json): string {
-  const outside = typeof root !== 'string' || root.startsWith('/') || root.split('/').includes('..');
-  if (outside || root.includes('\0')) {
-    throw new ConfigError('root', 'root must be a folder relative to the workspace, without "..".');
-  }
-  // Spellings of one folder must give one content id.
-  return root.split('/').filter((name) => name !== '' && name !== '.').join('/') || '.'; // prettier-ignore
-}
-
-function parseGlobs(field: string, globs: Json): readonly string[] {
-  const isGlob = (glob: Json): glob is string =>
-    typeof glob === 'string' && glob !== '' && glob.length <= 4096;
-  if (!Array.isArray(globs) || globs.length > globs_max || !globs.every(isGlob)) {
-    throw new ConfigError(
-      field,
-      `${field} must be a list of at most ${globs_max} globs, such as ["src/**/*.ts"].`,
-    );
-  }
-  for (const glob of globs) {
-    const fault = globFault(glob);
-    if (fault !== null) throw new ConfigError(field, `${field}: the glob ${JSON.stringify(glob)} ${fault}`);
-  }
-  return globs;
-}
-
-function parseBoolean(field: string, value: Json): boolean {
-  if (typeof value !== 'boolean') throw new ConfigError(field, `${field} must be true or false.`);
-  return value;
-}
-
-function parseTotalFiles(value: Json): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 1) {
-    throw new ConfigError(
-      'total_files',
-      'total_files must be a whole number of at least 1. Leave it out for all files.',
-    );
-  }
-  return value as number;
-}
-
-function parseChunkBytes(value: Json): number {
-  const bytes = typeof value === 'number' ? Math.round(value * bytes_per_mb) : 0;
-  if (!(bytes >= 1 && bytes <= chunk_size_mb_max * bytes_per_mb)) {
-    throw new ConfigError(
-      'chunk_size_mb',
-      `chunk_size_mb must be a number of megabytes (1 MB is 1,000,000 bytes) above 0, at least one byte, at most ${chunk_size_mb_max}.`,
-    );
-  }
-  return bytes;
 }

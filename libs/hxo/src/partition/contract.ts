@@ -1,5 +1,6 @@
 import type { Digest, Json } from '#truth';
 import type { Workspace } from '../execute/workspace.js';
+import type { ConfigFields, RawConfig } from '../plan/stage-config.js';
 
 /** A shard as its partitioner makes it; the engine adds ordinal and content id. */
 export interface ShardDraft {
@@ -22,25 +23,28 @@ export interface PartitionSummary {
   readonly truncated: number;
 }
 
-/** Thrown when a stage's config is not what its partitioner takes. `field` is the path below `config`. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-  constructor(
-    readonly field: string,
-    message: string,
-  ) {
-    super(message);
-  }
+/** What partitioners may read. They run off the main thread. */
+export interface PartitionContext {
+  readonly workspace: Workspace;
 }
 
 /** Splits a stage into shards. */
 export interface Partitioner<Config = unknown> {
   readonly name: string;
-  /** Checks a stage's `config` and fills defaults. Pure. Throws {@link ConfigError} naming the field. */
-  parse(config: Readonly<Record<string, Json>>): Config;
+  /** Its fields of a stage's config, for the documentation; those of this build all have them. */
+  readonly fields?: ConfigFields<Config>;
+  /**
+   * True when what it lists may be made by the stages that its stage depends on: such a stage with dependencies is
+   * partitioned when they are done, not before the plan runs.
+   */
+  readonly follows_dependencies?: boolean;
+  /** Checks a stage's `config` and fills defaults. Pure. Throws ConfigError naming the field. */
+  parse(config: RawConfig): Config;
+  /**
+   * Refuses at once what could not be partitioned here: a database that is not configured, say. Reads little. Throws
+   * ConfigError.
+   */
+  precheck?(config: Config, context: PartitionContext): Promise<void>;
   /** Yields shards in ordinal order; returns the summary. Runs off the main thread. Deterministic for equal content. */
-  partition(
-    config: Config,
-    context: { readonly workspace: Workspace },
-  ): AsyncGenerator<ShardDraft, PartitionSummary>;
+  partition(config: Config, context: PartitionContext): AsyncGenerator<ShardDraft, PartitionSummary>;
 }

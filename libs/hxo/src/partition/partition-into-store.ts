@@ -1,6 +1,8 @@
 import { reuse_misses, type ReuseMissLetter } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
+import type { PartitionOrder } from '../background.js';
 import { assertAlive } from '../plan/enter-phase.js';
+import { parseFields, splitConfig } from '../plan/stage-config.js';
 import { PlanStopped, type LiveStage } from '../plan/live-plan.js';
 import { untilMended } from '../until-mended.js';
 import type { PartitionSummary } from './contract.js';
@@ -50,7 +52,7 @@ async function partition(
   stage: LiveStage,
   ports: EnginePorts,
 ): Promise<{ readonly summary: PartitionSummary; readonly misses: Readonly<Record<string, number>> }> {
-  const { plan, spec, executor_version } = stage;
+  const { plan } = stage;
   const misses: Record<string, number> = {};
   const otherwise = missOf(stage, ports.store);
   let storing = Promise.resolve();
@@ -59,12 +61,22 @@ async function partition(
     return storing;
   };
   try {
-    const summary = await ports.background.partition(spec, executor_version, onSegments, plan.signal);
+    const summary = await ports.background.partition(orderOf(stage), onSegments, plan.signal);
     return { summary, misses };
   } finally {
     // When the thread dies, the part that it sent last may be on its way into the store.
     await storing.catch(() => {});
   }
+}
+
+function orderOf({ spec, executor, executor_version }: LiveStage): PartitionOrder {
+  const { own, rest } = splitConfig(spec.config, executor.options);
+  return {
+    partitioner: spec.partitioner,
+    config: rest,
+    options: executor.options === undefined ? null : parseFields(executor.name, executor.options, own),
+    content: { kind: spec.kind, executor: spec.executor, executor_version, dependency_digests: [] },
+  };
 }
 
 async function storeSegments(

@@ -20,7 +20,7 @@ const fromList: Partitioner<readonly ShardDraft[]> = {
 };
 
 async function segmentsOf(list: readonly ShardDraft[]): Promise<SegmentDraft[]> {
-  const made = makeSegments(fromList, list, content, {} as Workspace);
+  const made = makeSegments(fromList, list, content, { workspace: {} as Workspace });
   const segments: SegmentDraft[] = [];
   for (let next = await made.next(); ; next = await made.next()) {
     if (next.done === true) {
@@ -82,6 +82,18 @@ describe('makeSegments', () => {
     expect((await segmentsOf(list)).map(({ count }) => count)).toEqual([3, 3, 3, 1]);
   });
 
+  it('gives each shard the options of its executor, and an id that hangs on them', async () => {
+    const context = { workspace: {} as Workspace };
+    const made = makeSegments(fromList, [draft(0, 0)], content, context, { depth: 2 });
+    const segment = (await made.next()).value as SegmentDraft;
+    const inputs = { i: 0, text: '', options: { depth: 2 } };
+    expect(parseShardLines(segment.lines)[0]!.inputs).toBe(canonicalJson(inputs));
+    expect(digestOf(segment.cas)).toEqual(casId({ ...content, ...draft(0, 0), inputs }));
+    const bare = { ...draft(0, 0), inputs: ['no object'] };
+    const unfit = makeSegments(fromList, [bare], content, context, { depth: 2 });
+    await expect(unfit.next()).rejects.toThrow('only inputs that are an object can carry');
+  });
+
   it('makes none of nothing', async () => {
     expect(await segmentsOf([])).toEqual([]);
   });
@@ -95,7 +107,7 @@ describe('makeSegments', () => {
         throw new Error('the disk is gone');
       },
     };
-    const made = makeSegments(failing, null, content, {} as Workspace);
+    const made = makeSegments(failing, null, content, { workspace: {} as Workspace });
     await expect(made.next()).rejects.toThrow('the disk is gone');
   });
 });

@@ -1,9 +1,9 @@
-import { canonicalJson } from '#truth';
+import { canonicalJson, type Json } from '#truth';
 import type { Segment } from '../checkpoint/checkpoint-store.js';
 import { printShardLine, segmentDigest } from '../checkpoint/segment-lines.js';
-import type { Workspace } from '../execute/workspace.js';
+import type { RawConfig } from '../plan/stage-config.js';
 import { casHasher, type StageContent } from './cas.js';
-import type { Partitioner, PartitionSummary, ShardDraft } from './contract.js';
+import type { PartitionContext, Partitioner, PartitionSummary, ShardDraft } from './contract.js';
 
 /** A segment before the engine has looked for results to reuse. */
 export type SegmentDraft = Omit<Segment, 'misses'>;
@@ -15,15 +15,18 @@ const segment_chars_max = 1_048_576;
 /**
  * Runs a partitioner and packs its shards into segments: ordinals given, content ids computed, waves kept apart.
  * Returns the partitioner's summary. Runs off the main thread.
+ *
+ * @param options what each shard gets as `options` of its inputs; null for an executor without options
  */
 export async function* makeSegments<Config>(
   partitioner: Partitioner<Config>,
   config: Config,
   content: StageContent,
-  workspace: Workspace,
+  context: PartitionContext,
+  options: RawConfig | null = null,
 ): AsyncGenerator<SegmentDraft, PartitionSummary> {
   const cas = casHasher(content);
-  const drafts = partitioner.partition(config, { workspace });
+  const drafts = partitioner.partition(config, context);
   let ordinal = 0;
   let open = new OpenSegment(0, 0);
   for (;;) {
@@ -38,7 +41,7 @@ export async function* makeSegments<Config>(
     } else if (open.count === 0) {
       open = new OpenSegment(ordinal, next.value.wave);
     }
-    open.add(next.value, cas);
+    open.add(next.value, options, cas);
     ordinal++;
   }
 }
@@ -60,8 +63,8 @@ class OpenSegment {
     return this.count >= segment_shards_max || this.lines.length >= segment_chars_max;
   }
 
-  add(draft: ShardDraft, cas: ReturnType<typeof casHasher>): void {
-    const inputs = canonicalJson(draft.inputs);
+  add(draft: ShardDraft, options: RawConfig | null, cas: ReturnType<typeof casHasher>): void {
+    const inputs = canonicalJson(options === null ? draft.inputs : withOptions(draft.inputs, options));
     this.cas.push(cas(inputs, draft.input_digests));
     this.lines += printShardLine({ weight: draft.weight, input_digests: draft.input_digests, inputs });
   }
@@ -76,4 +79,11 @@ class OpenSegment {
     };
     return { ...segment, digest: segmentDigest(segment) };
   }
+}
+
+/** Throws when inputs are no object: a partitioner of such inputs serves executors without options only. */
+function withOptions(inputs: Json, options: RawConfig): Json {
+  if (typeof inputs !== 'object' || inputs === null || Array.isArray(inputs))
+    throw new Error('The executor takes options, which only inputs that are an object can carry.');
+  return { ...inputs, options };
 }

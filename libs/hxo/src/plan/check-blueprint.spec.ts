@@ -2,15 +2,18 @@ import fc from 'fast-check';
 import type { Json } from '#truth';
 import { HxoError } from '../errors.js';
 import type { Executor } from '../execute/contract.js';
-import { ConfigError, type Partitioner } from '../partition/contract.js';
+import type { Partitioner } from '../partition/contract.js';
 import { buildCatalogue } from './catalogue.js';
 import { checkBlueprint } from './check-blueprint.js';
 import { parsePlan } from './parse-plan.js';
+import { ConfigError, UnknownField } from './stage-config.js';
+import { wholeNumber } from './config-fields.js';
 
 /** Takes `{chunk: number}` only. */
 const picky: Partitioner = {
   name: 'by_filesize',
   parse(config) {
+    if (config.magic !== undefined) throw new UnknownField('magic', 'It has no "magic". It takes chunk.');
     if (config.whole !== undefined) throw new ConfigError('', 'A config may not be whole.');
     if (config.chunk !== undefined && typeof config.chunk !== 'number')
       throw new ConfigError('chunk', 'chunk must be a number.');
@@ -29,8 +32,19 @@ const pack: Executor = {
   run: async () => ({ value: null }),
 };
 
+/** Takes a depth of its own, which must not come with a chunk. */
+const deep: Executor = {
+  ...pack,
+  name: 'deep',
+  kinds: ['deep.pack'],
+  options: { depth: wholeNumber(1, { least: 1, most: 9, meaning: 'how deep' }) },
+  checkOptions({ depth }, { chunk }) {
+    if (depth === 9 && chunk !== undefined) throw new ConfigError('depth', 'depth 9 takes no chunk.');
+  },
+};
+
 /** One partitioner and one executor of the contract are built, as in this build. */
-const catalogue = buildCatalogue([picky], [pack]);
+const catalogue = buildCatalogue([picky], [pack, deep]);
 const defaults = { slo_ms: 1, shard_timeout_ms: 1, max_shards: 10 };
 
 type Stage = Record<string, Json> & { readonly id: string };
@@ -76,6 +90,25 @@ describe('checkBlueprint', () => {
       {
         field: `stages[1].${field}`,
         message: `Stage bad: ${field} ${name} is not allowed for deploy.pack. Allowed: ${allowed}.`,
+      },
+    ]);
+  });
+
+  it('divides a config between partitioner and executor', () => {
+    const kind = { kind: 'deep.pack' };
+    check({ id: 'a', ...kind, config: { chunk: 1, depth: 3 } }, { id: 'b', ...kind });
+    const faultOf = (config: Record<string, Json>): Json =>
+      errorOf({ id: 'a', ...kind, config }).errors as never;
+    expect(faultOf({ depth: 10 })).toEqual([
+      { field: 'stages[0].config.depth', message: 'Stage a: depth must be a whole number from 1 to 9.' },
+    ]);
+    expect(faultOf({ depth: 9, chunk: 1 })).toEqual([
+      { field: 'stages[0].config.depth', message: 'Stage a: depth 9 takes no chunk.' },
+    ]);
+    expect(faultOf({ magic: 1 })).toEqual([
+      {
+        field: 'stages[0].config.magic',
+        message: 'Stage a: It has no "magic". It takes chunk. deep takes depth.',
       },
     ]);
   });

@@ -1,8 +1,8 @@
 import { HxoError, type FieldError } from '../errors.js';
-import { ConfigError } from '../partition/contract.js';
 import type { Catalogue } from './catalogue.js';
 import { built_schedulers, schedulers } from './job-kinds.js';
 import type { PlanSpec, StageSpec } from './plan-spec.js';
+import { ConfigError, parseFields, splitConfig, UnknownField } from './stage-config.js';
 
 /** Stages listed in the message on an unknown dependency: a plan may name many thousand of those. */
 const listed_max = 20;
@@ -57,13 +57,35 @@ function offer(allowed: readonly string[], built: readonly string[]): string {
 
 function configViolations(stage: StageSpec, index: number, catalogue: Catalogue): FieldError[] {
   try {
-    catalogue.partitioners.get(stage.partitioner)?.parse(stage.config);
+    parseConfig(stage, catalogue);
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const field = `stages[${index}].config${error.field === '' ? '' : `.${error.field}`}`;
-    return [{ field, message: `Stage ${stage.id}: ${error.message}` }];
+    return [configViolation(stage, index, error)];
   }
+}
+
+/** Throws {@link ConfigError}. Names that this build lacks are told elsewhere. */
+function parseConfig({ config, ...stage }: StageSpec, catalogue: Catalogue): void {
+  const executor = catalogue.executors.get(stage.executor);
+  const { own, rest } = splitConfig(config, executor?.options);
+  if (executor?.options !== undefined) {
+    const options = parseFields(executor.name, executor.options, own);
+    executor.checkOptions?.(options, config);
+  }
+  try {
+    catalogue.partitioners.get(stage.partitioner)?.parse(rest);
+  } catch (error) {
+    if (!(error instanceof UnknownField) || executor?.options === undefined) throw error;
+    const takes = Object.keys(executor.options).join(', ');
+    throw new ConfigError(error.field, `${error.message} ${executor.name} takes ${takes}.`);
+  }
+}
+
+/** A fault of a stage's config as callers see it. */
+export function configViolation(stage: StageSpec, index: number, error: ConfigError): FieldError {
+  const field = `stages[${index}].config${error.field === '' ? '' : `.${error.field}`}`;
+  return { field, message: `Stage ${stage.id}: ${error.message}` };
 }
 
 function dagViolations(stages: readonly StageSpec[]): FieldError[] {

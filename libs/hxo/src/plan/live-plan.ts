@@ -37,13 +37,12 @@ export class LivePlan {
     readonly revision: number,
     readonly spec: PlanSpec,
     from: { readonly phase: PlanPhase; readonly started_at: number | null },
-    executors: readonly { readonly executor: Executor; readonly version: string }[],
+    parts: readonly StageParts[],
   ) {
     this.phase = from.phase;
     this.started_at = from.started_at;
     this.stages = spec.stages.map((stage, stage_no) => {
-      const { executor, version } = executors[stage_no]!;
-      return new LiveStage(this, stage_no, stage, executor, version);
+      return new LiveStage(this, stage_no, stage, parts[stage_no]!);
     });
   }
 
@@ -66,8 +65,20 @@ export class LivePlan {
   }
 }
 
+/** What of the catalogue a stage works with. */
+export interface StageParts {
+  readonly executor: Executor;
+  /** The executor's version when the plan was submitted. */
+  readonly executor_version: string;
+  /** It is partitioned when the stages that it depends on are done. */
+  readonly follows_dependencies: boolean;
+}
+
 /** One stage of a live plan. */
-export class LiveStage {
+export class LiveStage implements StageParts {
+  readonly executor: Executor;
+  readonly executor_version: string;
+  readonly follows_dependencies: boolean;
   board = new StageBoard();
   readonly sizer = new BundleSizer();
   phase: StagePhase = 'waiting';
@@ -84,10 +95,12 @@ export class LiveStage {
     readonly plan: LivePlan,
     readonly stage_no: number,
     readonly spec: StageSpec,
-    readonly executor: Executor,
-    /** The executor's version when the plan was submitted. */
-    readonly executor_version: string,
-  ) {}
+    parts: StageParts,
+  ) {
+    this.executor = parts.executor;
+    this.executor_version = parts.executor_version;
+    this.follows_dependencies = parts.follows_dependencies;
+  }
 
   get plan_id(): PlanId {
     return this.plan.plan_id;
