@@ -1,9 +1,10 @@
-import { sha256Stream, type Digest, type Json } from '#truth';
+import type { Digest, Json } from '#truth';
 import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { cutIntoBins, type Bin } from './by-filesize-bins.js';
 import { field, flag, folder, globs, wholeNumber } from '../plan/config-fields.js';
 import { ConfigError, parseFields, type ConfigFields } from '../plan/stage-config.js';
 import type { Partitioner, PartitionSummary, ShardDraft } from './contract.js';
+import { digestFile, digestRange, fileRow, modeOf } from './file-inputs.js';
 
 /** 1 MB is a million bytes, as on the label of a disk. */
 export const bytes_per_mb = 1_000_000;
@@ -116,26 +117,9 @@ async function draft(
   const digests: Digest[] = [];
   let bytes = 0;
   for (const file of files.slice(bin.from, bin.to)) {
-    rows.push([file.path, file.bytes, modeOf(file)]);
-    digests.push(await digestRange(workspace, root, file, 0, file.bytes));
+    rows.push(fileRow(file));
+    digests.push(await digestFile(workspace, root, file));
     bytes += file.bytes;
   }
   return { wave: 0, weight: Math.max(1, bytes), inputs: { root, files: rows }, input_digests: digests };
-}
-
-function modeOf(file: WorkspaceFile): 0 | 1 {
-  return file.executable ? 1 : 0;
-}
-
-async function digestRange(
-  workspace: Workspace,
-  root: string,
-  file: WorkspaceFile,
-  offset: number,
-  length: number,
-): Promise<Digest> {
-  const hash = sha256Stream();
-  const range = { root, path: file.path, expected_bytes: file.bytes, offset, length };
-  for await (const chunk of workspace.read(range)) hash.update(chunk);
-  return hash.digest();
 }

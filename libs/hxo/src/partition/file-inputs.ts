@@ -1,0 +1,30 @@
+import { sha256Stream, type Digest, type Json } from '#truth';
+import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
+
+/** A whole file as it stands in a shard's inputs: path, bytes, and 1 when it is executable. */
+export function fileRow(file: WorkspaceFile): Json {
+  return [file.path, file.bytes, modeOf(file)];
+}
+
+export function modeOf(file: WorkspaceFile): 0 | 1 {
+  return file.executable ? 1 : 0;
+}
+
+/** SHA-256 of a whole file. Throws what the workspace throws when it has changed since it was listed. */
+export function digestFile(workspace: Workspace, root: string, file: WorkspaceFile): Promise<Digest> {
+  return digestRange(workspace, root, file, 0, file.bytes);
+}
+
+/** SHA-256 of a range of a file. */
+export async function digestRange(
+  workspace: Workspace,
+  root: string,
+  file: WorkspaceFile,
+  offset: number,
+  length: number,
+): Promise<Digest> {
+  const hash = sha256Stream();
+  const range = { root, path: file.path, expected_bytes: file.bytes, offset, length };
+  for await (const chunk of workspace.read(range)) hash.update(chunk);
+  return hash.digest();
+}
