@@ -115,6 +115,7 @@ describe('The pool of threads and processes', () => {
         workspace: { root: dir, forbidden: [] },
         extra_executors: [fixture('probe.mjs').href],
       },
+      lanes: 64,
       workers: 2,
       env: process.env,
       log: (message) => logged.push(message),

@@ -53,6 +53,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
           member: new URL('../../worker/src/pool-member.js', import.meta.url),
           member_options: { ...work, extra_executors },
           workers: settings.worker_concurrency,
+          lanes: settings.worker_lanes,
           env: processEnvironment(),
           log: (message) => log.warn(message),
         })

@@ -23,6 +23,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     member: new URL('./pool-member.js', import.meta.url),
     member_options: { artifacts_dir: settings.artifacts_dir, workspace, extra_executors },
     workers: settings.worker_concurrency,
+    lanes: settings.worker_lanes,
     env: processEnvironment(),
     log: (message) => log.warn(message),
   });
@@ -33,6 +34,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     card: () => ({
       id,
       concurrency: settings.worker_concurrency,
+      lanes: settings.worker_lanes,
       executors,
       workspace: workspaceFingerprint(workspace),
       hxo_version,
