@@ -4,6 +4,7 @@ it.each<[string, string, string, string[]]>([
   ['statements', 'a.ts', 'import a from "./a"; import "./b"; export * from "./c"; export { x } from "./d";', ['./a', './b', './c', './d']],
   ['type-only statements', 'a.ts', 'import type { A } from "./a"; export type { B } from "./b";', ['./a', './b']],
   ['calls with a literal', 'a.ts', 'import("./a"); await import(`./b`); require("./c"); require(`./${d}`); import(e);', ['./a', './b', './c']],
+  ['calls behind comments', 'a.js', 'import /* c */ ("./a"); require // c\n ("./b"); import(/* c */ "./c"); require\n("./d")', ['./a', './b', './c', './d']],
   ['calls between statements', 'a.ts', 'import "./a"; const x = require("./b"); import "./c";', ['./a', './b', './c']],
   ['calls far inside', 'a.cjs', 'f(() => { if (x) { return [require("./a"), { y: import("./b") }]; } });', ['./a', './b']],
   ['what TypeScript adds', 'a.ts', 'import a = require("./a"); type B = import("./b").B; let c: typeof import("./c");', ['./a', './b', './c']],

@@ -1,7 +1,7 @@
 import { parseSync, type Program } from 'oxc-parser';
 
 /** What may hold imports that the parser's record of a module does not list: calls, and TypeScript's `import x = require()`. */
-const may_call = /\b(?:require|import)\b/;
+const may_call = /\b(?:require|import)\s*(?:\(|\/[*/])/;
 
 interface Node {
   readonly type?: unknown;
