@@ -1,7 +1,11 @@
 import { byFilesize } from './by-filesize.js';
+import { byRouteMap } from './by-route-map.js';
 import type { Partitioner } from './contract.js';
 
 /** Every partitioner of this build, by name. */
 export const partitioners: ReadonlyMap<string, Partitioner> = new Map(
-  [byFilesize].map((partitioner) => [partitioner.name, partitioner as Partitioner]),
+  [byFilesize as Partitioner, byRouteMap as Partitioner].map((partitioner) => [
+    partitioner.name,
+    partitioner,
+  ]),
 );
