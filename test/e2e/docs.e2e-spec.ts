@@ -27,7 +27,6 @@ beforeAll(async () => {
     .sort()
     .filter((path) => statSync(join('node_modules', path)).size < 10_000)
     .slice(0, 520);
-  // Folders named node_modules are what anybody's .gitignore leaves out; here they are meant.
   for (const path of pages) system.write(`docs/${path}`, readFileSync(join('node_modules', path), 'utf8'));
   await system.start();
 });
@@ -80,7 +79,7 @@ it('indexes a tree without any config, certifies it, and finds what MiniSearch f
   const told = await system.hxo('search', 'install', '--limit', '3');
   expect(told).toMatchObject({ code: 0 });
   expect(told.stdout).toMatch(/^ROUTE +TITLE +TEXT\n\//);
-});
+}, 120_000);
 
 it('comes to the same index by other shards, and executes only what an edit changed', async () => {
   const [before] = (await system.run(docs)).outputs;
@@ -102,7 +101,7 @@ it('comes to the same index by other shards, and executes only what an edit chan
     status: 404,
     body: { code: 'STAGE_NOT_FOUND' },
   });
-});
+}, 120_000);
 
 it('says which prefixes there are when one is unknown, and what is wrong with a config', async () => {
   const report = await system.run({ ...docs, config: { routes: ['/no-such-prefix'] } });

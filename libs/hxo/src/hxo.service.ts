@@ -187,7 +187,7 @@ export class HxoService extends Hxo {
     const found =
       plan_id === undefined
         ? await mendable(newestDocsIndex(store, stage))
-        : docsIndexOf(store, this.plan(plan_id), stage);
+        : readable(() => docsIndexOf(store, this.plan(plan_id), stage));
     const { index, documents } = found;
     try {
       const hits = await background.search({

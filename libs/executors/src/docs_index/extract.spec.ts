@@ -101,7 +101,7 @@ describe('extractHtml', () => {
 });
 
 describe('hostile documents', () => {
-  const bytes = 400_000;
+  const bytes = 200_000;
   const of = (piece: string): string => piece.repeat(bytes / piece.length);
 
   it.each<[string, () => string]>([
@@ -122,13 +122,13 @@ describe('hostile documents', () => {
     ['front matter', () => `---\n${of('[')}\n---\n`],
     ['deep front matter', () => `---\ntitle: ${'['.repeat(60_000)}\n---\n`],
     ['YAML aliases', () => `---\na: &a [x,x,x]\n${'b: &b [*a,*a,*a]\n'.repeat(3000)}---\n`],
-    ['nested images', () => '!['.repeat(160_000) + '](a)'.repeat(160_000)],
+    ['nested images', () => '!['.repeat(bytes / 6) + '](a)'.repeat(bytes / 6)],
     ['HTML in Markdown', () => of('<b>')],
   ])('Markdown: %s', (_, make) => {
     const source = make();
     const begun = performance.now();
     extractMarkdown(source, 'name');
-    expect(performance.now() - begun).toBeLessThan(10_000);
+    expect(performance.now() - begun).toBeLessThan(4_000);
   });
 
   it.each([
@@ -147,6 +147,6 @@ describe('hostile documents', () => {
   ])('HTML: %j again and again', (piece) => {
     const begun = performance.now();
     extractHtml(of(piece), 'name');
-    expect(performance.now() - begun).toBeLessThan(5_000);
+    expect(performance.now() - begun).toBeLessThan(1_000);
   });
 });

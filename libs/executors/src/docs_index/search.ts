@@ -48,18 +48,20 @@ interface LoadedIndex {
  * {@link IndexUnusable}.
  */
 export function createDocsSearch(artifacts: ArtifactStore): (query: DocsQuery) => Promise<DocsHits> {
-  // Least recently used first; promises, so that two queries load an index once.
-  const loaded = new Map<Digest, Promise<LoadedIndex>>();
+  // By both digests, for other texts may come to the same index. Least recently used first; promises, so that two queries
+  // load an index once.
+  const loaded = new Map<string, Promise<LoadedIndex>>();
   const use = async ({ index, documents }: DocsQuery): Promise<LoadedIndex> => {
-    const loading = loaded.get(index) ?? load(artifacts, index, documents);
-    loaded.delete(index);
-    loaded.set(index, loading);
+    const key = `${index} ${documents}`;
+    const loading = loaded.get(key) ?? load(artifacts, index, documents);
+    loaded.delete(key);
+    loaded.set(key, loading);
     try {
       await loading;
       await forgetOldest(loaded);
       return await loading;
     } catch (error) {
-      loaded.delete(index);
+      loaded.delete(key);
       throw error;
     }
   };
@@ -82,10 +84,10 @@ function hit(result: SearchResult, textOf: (route: string) => string): DocsHit {
   };
 }
 
-async function forgetOldest(loaded: Map<Digest, Promise<LoadedIndex>>): Promise<void> {
+async function forgetOldest(loaded: Map<string, Promise<LoadedIndex>>): Promise<void> {
   const entries = await Promise.all(
-    [...loaded].map(async ([digest, loading]) => ({
-      digest,
+    [...loaded].map(async ([key, loading]) => ({
+      key,
       bytes: await loading.then(
         ({ bytes }) => bytes,
         () => 0,
@@ -95,7 +97,7 @@ async function forgetOldest(loaded: Map<Digest, Promise<LoadedIndex>>): Promise<
   let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
   while (entries.length > 1 && (entries.length > indexes_max || bytes > indexes_bytes_max)) {
     const oldest = entries.shift()!;
-    loaded.delete(oldest.digest);
+    loaded.delete(oldest.key);
     bytes -= oldest.bytes;
   }
 }

@@ -165,9 +165,10 @@ function prefixesOf(pages: readonly Page[]): string {
  */
 function mappedPages(map: RouteMap, files: readonly WorkspaceFile[]): Page[] {
   const pages = new Map<string, Page>();
+  const by_path = new Map(files.map((file) => [file.path, file]));
   for (const [route, glob] of Object.entries(map)) {
     const pattern = glob.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
-    const exact = files.find(({ path }) => path === pattern);
+    const exact = by_path.get(pattern);
     const mapped = exact === undefined ? pagesOfGlob(route, pattern, files) : [{ route, file: exact }];
     if (mapped.length === 0) {
       throw new ConfigError(
