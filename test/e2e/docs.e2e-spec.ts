@@ -103,6 +103,14 @@ it('comes to the same index by other shards, and executes only what an edit chan
   });
 }, 120_000);
 
+it('runs the example plan', async () => {
+  const plan_id = (
+    await system.server.client.createAndSubmit(readFileSync('examples/docs-index.json', 'utf8'))
+  ).plan_id;
+  expect(await system.ended(plan_id)).toMatchObject({ phase: 'succeeded', plan_name: 'docs_index' });
+  expect((await search('q=install')).body).toMatchObject({ plan_id });
+});
+
 it('says which prefixes there are when one is unknown, and what is wrong with a config', async () => {
   const report = await system.run({ ...docs, config: { routes: ['/no-such-prefix'] } });
   expect(report).toMatchObject({ phase: 'failed', error: { code: 'PARTITION_FAILED' } });
