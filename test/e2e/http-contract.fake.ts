@@ -10,6 +10,8 @@ import type {
   PageQuery,
   PlanListItem,
   ReportView,
+  SearchQuery,
+  SearchView,
   ShardView,
   StatusView,
   SubmitOptions,
@@ -154,6 +156,16 @@ export class FakeHxo extends Hxo {
     this.called();
     if (digest !== this.digest) throw new HxoError('ARTIFACT_NOT_FOUND', `There is no artifact ${digest}.`);
     return { bytes: this.blob.length, stream: Readable.from([this.blob]) };
+  }
+
+  async search({ query, plan_id, limit }: SearchQuery): Promise<SearchView> {
+    this.called();
+    if (plan_id === undefined)
+      throw new HxoError('INDEX_NOT_FOUND', 'Submit a plan with a stage of kind docs.index.');
+    this.find(plan_id);
+    const hit = { route: '/', title: query, path: 'README.md', snippet: query, matches: [], score: 1 };
+    const items = Array.from({ length: limit ?? 10 }, () => hit);
+    return { query, plan_id, stage: 'docs', total: items.length, items };
   }
 
   async audit(query: PageQuery): Promise<Page<AuditView>> {

@@ -40,6 +40,7 @@ const statuses: { readonly [Code in ProblemCode]: number } = {
   STAGE_NOT_FOUND: 404,
   SHARD_NOT_FOUND: 404,
   ARTIFACT_NOT_FOUND: 404,
+  INDEX_NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   REQUEST_TIMEOUT: 408,
   PLAN_FINISHED: 409,

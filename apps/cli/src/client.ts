@@ -1,5 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventView, PlanListItem, Page, ReportView, ShardView, StatusView, SubmittedView } from '#hxo';
+import type {
+  EventView,
+  PlanListItem,
+  Page,
+  ReportView,
+  SearchView,
+  ShardView,
+  StatusView,
+  SubmittedView,
+} from '#hxo';
 import { CommandError, exit_codes, ServerUnreachable, UsageError } from './exit-codes.js';
 
 export interface ClientOptions {
@@ -81,6 +90,10 @@ export class HxoClient {
 
   shards(planId: string, query: Query): Promise<Page<ShardView>> {
     return this.json('GET', withQuery(path`/api/hxo/plans/${planId}/shards`, query));
+  }
+
+  search(query: Query): Promise<SearchView> {
+    return this.json('GET', withQuery('/api/hxo/search', query));
   }
 
   events(query: Query): Promise<Page<EventView>> {

@@ -7,6 +7,7 @@ import { addEventCommand } from './event-command.js';
 import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-codes.js';
 import { addPlanCommands } from './plan-commands.js';
 import { addProofCommands } from './proof-commands.js';
+import { addSearchCommand } from './search-command.js';
 import { printable } from './session.js';
 
 const examples = `
@@ -17,6 +18,7 @@ Examples:
   hxo verify r.json --key .hxo/keys/signing.pem.pub
   hxo verify --store .hxo --key .hxo/keys/signing.pem.pub
   hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
+  hxo search install guide              find pages of indexed documentation
   hxo events --topic "hxo.shard.*" --follow
   hxo doctor                            when something is wrong
 
@@ -39,6 +41,7 @@ const program = new Command('hxo')
   .exitOverride();
 addPlanCommands(program);
 addEventCommand(program);
+addSearchCommand(program);
 addProofCommands(program);
 addDoctorCommand(program);
 

@@ -1,5 +1,6 @@
 import type { Executor } from '#hxo/execute';
+import { docsIndex } from './docs_index/docs-index.js';
 import { packBackend } from './pack_backend/pack-backend.js';
 
 /** Every executor of this build. */
-export const executors: readonly Executor[] = [packBackend];
+export const executors: readonly Executor[] = [packBackend, docsIndex];

@@ -5,6 +5,7 @@ export type HxoErrorCode =
   | 'STAGE_NOT_FOUND' // 404
   | 'SHARD_NOT_FOUND' // 404
   | 'ARTIFACT_NOT_FOUND' // 404
+  | 'INDEX_NOT_FOUND' // 404: nothing to search yet, or its artifacts are gone
   | 'PLAN_FINISHED' // 409: aborting or submitting a plan that has ended
   | 'PLAN_ALREADY_SUBMITTED' // 409
   | 'PLAN_NOT_FINISHED' // 409: no certificate or receipt yet
