@@ -1,7 +1,8 @@
+import { byAssetBucket } from './by-asset-bucket.js';
 import { byFilesize } from './by-filesize.js';
 import type { Partitioner } from './contract.js';
 
 /** Every partitioner of this build, by name. */
 export const partitioners: ReadonlyMap<string, Partitioner> = new Map(
-  [byFilesize].map((partitioner) => [partitioner.name, partitioner as Partitioner]),
+  [byAssetBucket, byFilesize].map((partitioner) => [partitioner.name, partitioner as Partitioner]),
 );
