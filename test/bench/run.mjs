@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fanOutAgainstPeers, million, scaling } from './fanout/benchmarks.mjs';
 import { merkle } from './merkle.mjs';
+import { pack } from './pack.mjs';
 import { pack100k } from './pack-100k.mjs';
 
 /** Each returns { tables: name → rows, met: are its goals reached }. */
@@ -14,6 +15,7 @@ const benchmarks = {
   million,
   scaling,
   merkle,
+  pack,
   'pack-100k': async () => {
     const rows = await pack100k();
     return { tables: { runs: rows }, met: rows.every((row) => row.met) };
