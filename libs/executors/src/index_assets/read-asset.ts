@@ -4,7 +4,7 @@ import {
   WorkspacePathError,
   sha256Stream,
   type Digest,
-  type Workspace,
+  type ExecutorContext,
 } from '#hxo/execute';
 import type { Asset } from './asset-lines.js';
 import { head_bytes, identify, lookFurther, type Identity } from './identify.js';
@@ -20,7 +20,7 @@ export async function readAsset(
   file: AssetFile,
   root: string,
   expected: Digest | undefined,
-  workspace: Workspace,
+  { workspace, signal }: Pick<ExecutorContext, 'workspace' | 'signal'>,
 ): Promise<Asset> {
   const { path, bytes } = file;
   const hash = sha256Stream();
@@ -33,6 +33,7 @@ export async function readAsset(
       offset: 0,
       length: bytes,
     })) {
+      signal.throwIfAborted();
       hash.update(chunk);
       await glimpse.add(chunk);
     }
