@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { docs } from './docs/docs.mjs';
 import { fanOutAgainstPeers, million, scaling } from './fanout/benchmarks.mjs';
 import { merkle } from './merkle.mjs';
+import { pack } from './pack.mjs';
 import { pack100k } from './pack-100k.mjs';
 
 /** Each returns { tables: name → rows, met: are its goals reached }. */
@@ -16,6 +17,7 @@ const benchmarks = {
   scaling,
   merkle,
   docs,
+  pack,
   'pack-100k': async () => {
     const rows = await pack100k();
     return { tables: { runs: rows }, met: rows.every((row) => row.met) };

@@ -21,8 +21,8 @@ async function load(name: string, source: string) {
 }
 
 it('loads an executor, or a list of them, behind those of this build', async () => {
+  const built = executors.map(({ name }) => name);
   const names = async (name: string, source: string) => (await load(name, source)).map((each) => each.name);
-  const built = executors.map((each) => each.name);
   expect(await names('one.mjs', `export default ${whole};`)).toEqual([...built, 'mine']);
   expect(await names('two.mjs', `export default [${whole}, { ...${whole}, name: 'other' }];`)).toEqual([
     ...built,

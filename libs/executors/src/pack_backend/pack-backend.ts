@@ -18,6 +18,12 @@ const gzip_os_offset = 9;
 const gzip_os_unknown = 255;
 
 /**
+ * Compressed bytes come in pieces of this size at most. Every piece is a turn of the thread that compresses and one of the
+ * thread that writes; the default of 16 KiB makes them many.
+ */
+const compressed_chunk_bytes = 256 * 1024;
+
+/**
  * Packs files into a deterministic tar, compressed with gzip. The output digest is that of the uncompressed tar, for
  * compressors of other versions may give other bytes; blob, its length and codec stand beside it in the value.
  *
@@ -56,7 +62,7 @@ async function run(shard: Shard<PackInputs>, context: ExecutorContext): Promise<
   const blob: ArtifactRef = await pipeline(
     tarOf(shard, context.workspace),
     counted,
-    createGzip({ level: 6 }),
+    createGzip({ level: 6, chunkSize: compressed_chunk_bytes }),
     (compressed: AsyncIterable<Buffer>) => context.artifacts.put(anyOs(compressed)),
     { signal: context.signal },
   );

@@ -1,5 +1,12 @@
 import fc from 'fast-check';
-import { cutIntoBins, type Bin, type BinLimits, type SizedFile } from './by-filesize-bins.js';
+import {
+  cutBetweenFiles,
+  cutIntoBins,
+  type Bin,
+  type BinLimits,
+  type SizedFile,
+  type WholeFiles,
+} from './by-filesize-bins.js';
 
 const limits: BinLimits = { bytes: 100, files: 8 };
 
@@ -147,7 +154,20 @@ describe('cutIntoBins', () => {
   });
 });
 
-type WholeFiles = Extract<Bin, { readonly from: number }>;
+describe('cutBetweenFiles', () => {
+  it('cuts where cutIntoBins does, and leaves a large file whole and alone', () => {
+    fc.assert(
+      fc.property(listing, (files) => {
+        const expected: WholeFiles[] = [];
+        for (const bin of cut(files)) {
+          if (isWhole(bin)) expected.push(bin);
+          else if (bin.offset === 0) expected.push({ from: bin.file, to: bin.file + 1 });
+        }
+        expect([...cutBetweenFiles(files, limits)]).toEqual(expected);
+      }),
+    );
+  });
+});
 
 function isWhole(bin: Bin): bin is WholeFiles {
   return 'from' in bin;

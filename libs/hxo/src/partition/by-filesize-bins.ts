@@ -13,9 +13,13 @@ export interface BinLimits {
 }
 
 /** Whole files `from` to `to` (excluded) of the listing, or `length` bytes from `offset` of one file. */
-export type Bin =
-  | { readonly from: number; readonly to: number }
-  | { readonly file: number; readonly offset: number; readonly length: number };
+export type Bin = WholeFiles | { readonly file: number; readonly offset: number; readonly length: number };
+
+/** Files `from` to `to` (excluded) of the listing. */
+export interface WholeFiles {
+  readonly from: number;
+  readonly to: number;
+}
 
 /**
  * Cuts a listing into bins, in order; every byte of every file lies in exactly one.
@@ -32,12 +36,21 @@ export type Bin =
  * O(n log n) time at most, and no recursion. Pure.
  */
 export function* cutIntoBins(files: readonly SizedFile[], limits: BinLimits): Generator<Bin> {
+  for (const bin of cutBetweenFiles(files, limits)) {
+    const first = files[bin.from]!;
+    if (first.bytes > limits.bytes) yield* cutFile(bin.from, first.bytes, limits.bytes);
+    else yield bin;
+  }
+}
+
+/** The same for work that needs files whole: one that is larger than a bin stands alone, and is not cut. */
+export function* cutBetweenFiles(files: readonly SizedFile[], limits: BinLimits): Generator<WholeFiles> {
   let from = 0;
   for (let i = 0; i <= files.length; i++) {
     const file = files[i];
     if (file !== undefined && file.bytes <= limits.bytes) continue;
     if (i > from) yield* cutRun(files, from, i, limits);
-    if (file !== undefined) yield* cutFile(i, file.bytes, limits.bytes);
+    if (file !== undefined) yield { from: i, to: i + 1 };
     from = i + 1;
   }
 }
@@ -49,7 +62,12 @@ function* cutFile(file: number, bytes: number, chunk: number): Generator<Bin> {
 }
 
 /** Walks the tree of a run's boundaries from its root, and stops at each piece that fits. */
-function* cutRun(files: readonly SizedFile[], start: number, end: number, limits: BinLimits): Generator<Bin> {
+function* cutRun(
+  files: readonly SizedFile[],
+  start: number,
+  end: number,
+  limits: BinLimits,
+): Generator<WholeFiles> {
   const upTo = new Float64Array(end - start + 1);
   for (let i = start; i < end; i++) upTo[i - start + 1] = upTo[i - start]! + files[i]!.bytes;
   const fits = (from: number, to: number): boolean =>
