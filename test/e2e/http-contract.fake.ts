@@ -156,6 +156,12 @@ export class FakeHxo extends Hxo {
     return { bytes: this.blob.length, stream: Readable.from([this.blob]) };
   }
 
+  async registryEntry(module: string): Promise<Json> {
+    this.called();
+    if (module !== '@scope/größe') throw new HxoError('REGISTRY_ENTRY_NOT_FOUND', `No module ${module}.`);
+    return { module };
+  }
+
   async audit(query: PageQuery): Promise<Page<AuditView>> {
     this.called();
     const items = this.audited.slice(0, query.limit ?? 100);

@@ -148,6 +148,13 @@ export class HxoController {
     return this.hxo.audit(withLimit(query));
   }
 
+  /** Modules are named as they are, slashes included: `/api/hxo/registry/@scope/name`. */
+  @Get('registry/*module')
+  @Needs('hxo:view')
+  registryEntry(@Param('module') module: readonly string[]): Promise<Json> {
+    return this.hxo.registryEntry(module.join('/'));
+  }
+
   /** The bytes under a digest. They never change, so the digest is their ETag. */
   @Get('artifacts/:digest')
   @Needs('hxo:view')

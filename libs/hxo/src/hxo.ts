@@ -70,6 +70,11 @@ export abstract class Hxo {
     query: PageQuery & { readonly stage?: string; readonly phase?: string },
   ): Promise<Page<ShardView>>;
   abstract artifact(digest: Digest): Promise<{ readonly bytes: number; readonly stream: Readable }>;
+  /**
+   * What warm_registry put into the registry of a module, by its name. Throws REGISTRY_ENTRY_NOT_FOUND, and
+   * CACHE_UNAVAILABLE when the cache is away.
+   */
+  abstract registryEntry(module: string): Promise<Json>;
   abstract audit(query: PageQuery): Promise<Page<AuditView>>;
   /** Appends an audit entry and publishes `hxo.audit`. Used for denials, which never reach another method. */
   abstract recordAudit(entry: Omit<AuditView, 'seq' | 'time'>): Promise<void>;
