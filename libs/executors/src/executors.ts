@@ -1,5 +1,7 @@
 import type { Executor } from '#hxo/execute';
 import { packBackend } from './pack_backend/pack-backend.js';
+import { primeCaches } from './prime_caches/prime-caches.js';
+import { warmRegistry } from './warm_registry/warm-registry.js';
 
 /** Every executor of this build. */
-export const executors: readonly Executor[] = [packBackend];
+export const executors: readonly Executor[] = [packBackend, warmRegistry, primeCaches];
