@@ -7,6 +7,7 @@ import { addEventCommand } from './event-command.js';
 import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-codes.js';
 import { addPlanCommands } from './plan-commands.js';
 import { addProofCommands } from './proof-commands.js';
+import { addRegistryCommand } from './registry-command.js';
 import { printable } from './session.js';
 
 const examples = `
@@ -18,6 +19,7 @@ Examples:
   hxo verify --store .hxo --key .hxo/keys/signing.pem.pub
   hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
   hxo events --topic "hxo.shard.*" --follow
+  hxo registry @scope/name              what the registry knows of a module
   hxo doctor                            when something is wrong
 
 ${exit_code_help}`;
@@ -39,6 +41,7 @@ const program = new Command('hxo')
   .exitOverride();
 addPlanCommands(program);
 addEventCommand(program);
+addRegistryCommand(program);
 addProofCommands(program);
 addDoctorCommand(program);
 
