@@ -2,7 +2,7 @@
 import type { Cache } from '#hxo/execute';
 import type { Settings } from '#settings';
 import { createFileCache } from '#adapters/files';
-import { createRedisCache } from '#adapters/redis-cache';
+import type { RedisCache, RedisCacheOptions } from '#adapters/redis-cache';
 
 /** Where the cache is; plain data, so that a pool can pass it to its members. */
 export type CachePlace = { readonly dir: string } | { readonly redis_url: string };
@@ -22,6 +22,18 @@ export interface OpenCache extends Cache {
  * @param wait_ms how long a call waits for a Redis that is away
  */
 export function openCache(place: CachePlace, wait_ms: number): OpenCache {
-  if ('redis_url' in place) return { ...createRedisCache({ ...place, wait_ms }), sweep: async () => 0 };
+  if ('redis_url' in place) return { ...redisCache({ ...place, wait_ms }), sweep: async () => 0 };
   return { ...createFileCache(place.dir), close: () => undefined };
+}
+
+/** Its client is loaded at the first call: it takes 20 MB and a fifth of a second, and most pool members never call. */
+function redisCache(options: RedisCacheOptions): RedisCache {
+  let opened: Promise<RedisCache> | undefined;
+  const open = (): Promise<RedisCache> =>
+    (opened ??= import('#adapters/redis-cache').then(({ createRedisCache }) => createRedisCache(options)));
+  return {
+    get: async (key) => (await open()).get(key),
+    put: async (...value) => (await open()).put(...value),
+    close: () => void opened?.then((cache) => cache.close()),
+  };
 }

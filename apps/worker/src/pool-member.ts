@@ -1,9 +1,9 @@
 /**
  * The script of one pool thread or process: executors and all that they may use put together, then served.
  */
-import { registerExecutors } from '#hxo/execute';
+import { registerExecutors, type HttpClient } from '#hxo/execute';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
-import { createHttpClient, type HostRule } from '#adapters/http';
+import type { HostRule } from '#adapters/http';
 import { serveMember } from '#adapters/threads';
 import { loadExecutors } from '#executors';
 import { openCache, type CachePlace } from '../../open-cache.js';
@@ -30,6 +30,14 @@ serveMember(async (options) => {
     artifacts: createArtifactStore(artifacts_dir),
     workspace: createWorkspace(workspace),
     cache: openCache(cache, cache_wait_ms),
-    http: createHttpClient({ allowed: allowed_hosts }),
+    http: httpClient(allowed_hosts),
   };
 });
+
+/** Loaded at the first request, which most members never make: they start the sooner. */
+function httpClient(allowed: readonly HostRule[]): HttpClient {
+  let loaded: Promise<HttpClient> | undefined;
+  const load = (): Promise<HttpClient> =>
+    (loaded ??= import('#adapters/http').then(({ createHttpClient }) => createHttpClient({ allowed })));
+  return { request: async (request) => (await load()).request(request) };
+}
