@@ -114,6 +114,8 @@ describe('The pool of threads and processes', () => {
         artifacts_dir: join(dir, 'artifacts'),
         workspace: { root: dir, forbidden: [] },
         extra_executors: [fixture('probe.mjs').href],
+        cache: { dir: join(dir, 'cache') },
+        allowed_hosts: [],
       },
       workers: 2,
       env: process.env,
@@ -254,6 +256,8 @@ describe('The pool of threads and processes', () => {
         artifacts_dir: join(dir, 'artifacts'),
         workspace: { root: join(dir, 'absent'), forbidden: [] },
         extra_executors: [],
+        cache: { dir: join(dir, 'cache') },
+        allowed_hosts: [],
       },
     });
     for (const isolation of isolations) {
