@@ -14,6 +14,7 @@ export function routeUrl(base_url: string, route: string): string {
   const url = new URL(base_url + route);
   const base = new URL(base_url);
   const folder = base.pathname.replace(/\/$/, '');
+  // The URL parser has the last word: what it makes of a route counts, whatever was expected of it.
   const inside = url.pathname === folder || url.pathname.startsWith(`${folder}/`);
   if (url.origin !== base.origin || !inside) throw notAllowed(route, `it leaves ${base_url}`);
   url.hash = '';
