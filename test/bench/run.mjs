@@ -4,6 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { docs } from './docs/docs.mjs';
 import { fanOutAgainstPeers, million, scaling } from './fanout/benchmarks.mjs';
 import { merkle } from './merkle.mjs';
 import { pack100k } from './pack-100k.mjs';
@@ -14,6 +15,7 @@ const benchmarks = {
   million,
   scaling,
   merkle,
+  docs,
   'pack-100k': async () => {
     const rows = await pack100k();
     return { tables: { runs: rows }, met: rows.every((row) => row.met) };

@@ -95,6 +95,7 @@ describe('hxo', () => {
     [['status', 'x', '--role', 'king']],
     [['status', '..']],
     [['plans', '--limit', '0']],
+    [['search']],
     [['status', 'x', '--token', 't', '--role', 'captain']],
     [['status', 'x', '--url', 'ftp://x']],
     [['submit', 'missing.json']],
@@ -308,6 +309,19 @@ describe('reading', () => {
     const { stdout } = await hxo(['plans', '--phase', 'succeeded', '--name', 'a b']);
     expect(stdout).toContain('deploy_backend');
     expect(server.seen[0]?.url).toBe('/api/hxo/plans?limit=100&phase=succeeded&name=a+b');
+  });
+
+  it('search asks with all its words, and shows what was found', async () => {
+    const { code, stdout } = await hxo(['search', 'install', 'the guide', '--limit', '5', '--stage', 'docs']);
+    expect(code).toBe(0);
+    expect(server.seen[0]?.url).toBe('/api/hxo/search?q=install+the+guide&limit=5&stage=docs');
+    expect(stdout).toMatch(
+      /^ROUTE +TITLE +TEXT\n\/guide +The .guide +How to install it\n1 of 7 pages, from stage docs/,
+    );
+    expect(stdout).not.toContain('\u001b');
+    const { items } = JSON.parse((await hxo(['search', 'guide', '--json'])).stdout) as { items: unknown[] };
+    expect(items).toMatchObject([{ route: '/guide', score: 1.5 }]);
+    expect((await hxo(['search', 'nothing'])).stdout).toMatch(/^No page of stage docs/);
   });
 
   it('shards turns pages up to its limit', async () => {

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { configFields, withConfigTables } from '../../apps/cli/src/config-tables.js';
 import { readDocument } from './documents.js';
 
 describe('the documents', () => {
@@ -32,5 +33,12 @@ describe('the documents', () => {
       .tables[0]!;
     const mapped = map.map(([cell]) => cell).join(' ');
     expect(names.filter((name) => !mapped.includes(`${name}\``))).toEqual([]);
+  });
+
+  it('HXO_BLUEPRINT_CONTRACT.md has the fields of every partitioner and executor as they are checked (npm run docs)', () => {
+    const contract = readFileSync('docs/HXO_BLUEPRINT_CONTRACT.md', 'utf8');
+    expect(contract).toBe(withConfigTables(contract));
+    const names = [...contract.matchAll(/<!-- config of (\w+) -->/g)].map(([, name]) => name);
+    expect(names.sort()).toEqual([...configFields().keys()].sort());
   });
 });

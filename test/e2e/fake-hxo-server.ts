@@ -14,7 +14,7 @@ import {
   type Envelope,
   type PlanPredicate,
 } from '#truth';
-import type { EventView, PlanListItem, ReportView, ShardView, StatusView } from '#hxo';
+import type { EventView, PlanListItem, ReportView, SearchView, ShardView, StatusView } from '#hxo';
 
 export const plan_id = 'abc-123';
 export const key = signingKeyOf(generateKeyPairSync('ed25519').privateKey);
@@ -260,6 +260,8 @@ export class FakeHxoServer {
         return [200, { items: [listed(succeeded_status)], next_cursor: null }];
       case `GET /api/hxo/plans/${plan_id}/shards`:
         return [200, pageOfShards(query)];
+      case 'GET /api/hxo/search':
+        return [200, pageFound(query)];
       case 'GET /api/genesis/events':
         return [200, this.pageOfEvents(query)];
       case 'GET /health/ready':
@@ -296,6 +298,13 @@ function submit(body: string): [number, unknown] {
 function pageOfShards(query: URLSearchParams): { items: ShardView[]; next_cursor: string | null } {
   const ordinal = Number(query.get('cursor') ?? 0);
   return { items: [shard(ordinal)], next_cursor: ordinal === 0 ? '1' : null };
+}
+
+/** One page for every search but that for "nothing". */
+function pageFound(query: URLSearchParams): SearchView {
+  const hit = { route: '/guide', title: 'The \u001bguide', path: 'guide.md', matches: [], score: 1.5 };
+  const items = query.get('q') === 'nothing' ? [] : [{ ...hit, snippet: 'How to install it' }];
+  return { query: query.get('q') ?? '', plan_id, stage: 'docs', total: items.length * 7, items };
 }
 
 function listed(status: StatusView): PlanListItem {

@@ -39,7 +39,8 @@ it('loses nothing to kills of a worker, the API and Redis, nor to FLUSHALL', asy
 
   const report = await stormy.ended(plan_id, 90_000);
   expect(report).toMatchObject({ phase: 'succeeded', done_shards: shards, merkle_root });
-  expect(stormy.rows('SELECT count(*) AS n FROM result')).toEqual([{ n: shards }]);
+  expect(new Set(stormy.results().map(({ ordinal }) => ordinal)).size).toBe(shards);
+  expect(stormy.results().length).toBe(shards);
   expect(stormy.rows('SELECT count(*) AS n FROM failure')).toEqual([{ n: 0 }]);
   expect(await stormy.verifyStore()).toMatchObject({ code: 0 });
 
@@ -64,4 +65,26 @@ it('says within 10 seconds which executor no worker offers, and goes on once one
   expect(stdout).toMatch(new RegExp(`warning +plan: ${plan_id} .* waits for .*executor scripted_thread`));
   await stormy.addWorker({ HXO_WORKER_EXECUTORS: 'scripted_thread,scripted_process' });
   expect(await stormy.ended(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 2 });
+}, 60_000);
+
+it('lets two groups of workers with other executors finish a mixed plan, each only its own stage', async () => {
+  const scripts = Array.from({ length: 30 }, (_, i) => `ok-group-${i}`);
+  writeScript(stormy, ...scripts);
+  for (const worker of stormy.fleet!.workers) worker.kill();
+  const packers = { HXO_WORKER_EXECUTORS: 'pack_backend' };
+  const scripters = { HXO_WORKER_EXECUTORS: 'scripted_thread', HXO_WORKER_CONCURRENCY: '2' };
+  const groups = {
+    pack: [await stormy.addWorker(packers), await stormy.addWorker(packers)],
+    scripted: [await stormy.addWorker(scripters)],
+  };
+  // Larger chunks than before: most are packed anew.
+  const pack = { ...stage, config: { ...stage.config, chunk_size_mb: 0.000_4 } };
+  const plan_id = await stormy.submit([pack, scriptedStage('scripted', ['ok-group-*'])]);
+  expect(await stormy.ended(plan_id)).toMatchObject({ phase: 'succeeded', truth_certified: true });
+  for (const [name, workers] of Object.entries(groups)) {
+    const { items } = await stormy.server.client.shards(plan_id, { stage: name, limit: 1_000 });
+    const executed = items.filter(({ reused }) => !reused);
+    const used = new Set(executed.map(({ worker }) => Number(worker!.split('-').at(-1))));
+    expect([...used].sort()).toEqual(workers.map(({ pid }) => pid).sort());
+  }
 }, 60_000);

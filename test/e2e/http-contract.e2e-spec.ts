@@ -69,6 +69,9 @@ describe('the contract', () => {
     expect((await get(`/api/hxo/plans/${plan_id}/shards?phase=failed`)).status).toBe(200);
     expect(await (await get('/api/hxo/plans?limit=1')).json()).toMatchObject({ items: [{ plan_id }] });
 
+    const search = await get(`/api/hxo/search?q=two+words&limit=2&plan_id=${plan_id}`);
+    expect(await search.json()).toMatchObject({ query: 'two words', plan_id, total: 2, items: [{}, {}] });
+
     // As `curl -X POST` sends it: without a body, and without its type.
     const aborted = await post(`/api/hxo/abort/${plan_id}`, undefined, { Authorization: 'Admiral' });
     expect([aborted.status, await aborted.json()]).toEqual([200, { plan_id, status: 'aborted' }]);
@@ -82,6 +85,8 @@ describe('the contract', () => {
     expect((await problemOf(await get(`/api/hxo/artifacts/${'0'.repeat(64)}`))).code).toBe(
       'ARTIFACT_NOT_FOUND',
     );
+    expect((await problemOf(await get('/api/hxo/search?q=word'))).code).toBe('INDEX_NOT_FOUND');
+    expect((await problemOf(await get('/api/hxo/search?q=word&plan_id=none'))).code).toBe('PLAN_NOT_FOUND');
     const receipt = await get('/api/hxo/report/x/shards/pack/01/receipt');
     expect((await problemOf(receipt)).code).toBe('SHARD_NOT_FOUND');
   });
@@ -369,6 +374,7 @@ describe('who may call what', () => {
       'GET /api/hxo/plans/:plan_id/shards hxo:view',
       'GET /api/hxo/audit hxo:audit',
       'GET /api/hxo/registry/*module hxo:view',
+      'GET /api/hxo/search hxo:view',
       'GET /api/hxo/artifacts/:digest hxo:view',
       'GET /api/genesis/events anyone',
       'GET /health/live public',

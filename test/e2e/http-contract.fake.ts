@@ -10,6 +10,8 @@ import type {
   PageQuery,
   PlanListItem,
   ReportView,
+  SearchQuery,
+  SearchView,
   ShardView,
   StatusView,
   SubmitOptions,
@@ -160,6 +162,16 @@ export class FakeHxo extends Hxo {
     this.called();
     if (module !== '@scope/größe') throw new HxoError('REGISTRY_ENTRY_NOT_FOUND', `No module ${module}.`);
     return { module };
+  }
+
+  async search({ query, plan_id, limit }: SearchQuery): Promise<SearchView> {
+    this.called();
+    if (plan_id === undefined)
+      throw new HxoError('INDEX_NOT_FOUND', 'Submit a plan with a stage of kind docs.index.');
+    this.find(plan_id);
+    const hit = { route: '/', title: query, path: 'README.md', snippet: query, matches: [], score: 1 };
+    const items = Array.from({ length: limit ?? 10 }, () => hit);
+    return { query, plan_id, stage: 'docs', total: items.length, items };
   }
 
   async audit(query: PageQuery): Promise<Page<AuditView>> {

@@ -72,7 +72,7 @@ export class RequestFuzzer {
 
   private route(): readonly [string, string, string] {
     const { digest } = this;
-    switch (Math.floor(this.random() * 12)) {
+    switch (Math.floor(this.random() * 13)) {
       case 0:
       case 1:
         return ['POST', '/api/hxo/create-and-submit', this.plan()];
@@ -94,6 +94,8 @@ export class RequestFuzzer {
         return ['GET', `/api/hxo/artifacts/${this.id(digest)}`, ''];
       case 10:
         return ['GET', `/api/genesis/events${this.query('?topic=*&after=3')}`, ''];
+      case 11:
+        return ['GET', `/api/hxo/search${this.query('?q=word&limit=5')}`, ''];
       default:
         return ['GET', `/${this.id()}`, ''];
     }

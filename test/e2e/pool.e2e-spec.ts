@@ -117,6 +117,7 @@ describe('The pool of threads and processes', () => {
         cache: { dir: join(dir, 'cache') },
         allowed_hosts: [],
       },
+      lanes: 64,
       workers: 2,
       env: process.env,
       log: (message) => logged.push(message),

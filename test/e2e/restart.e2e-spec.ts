@@ -151,7 +151,7 @@ function bundleStates(): string[] {
 
 function doneOf(): number {
   return system.rows<{ done: number }>(
-    'SELECT count(*) AS done FROM result JOIN plan USING (plan_no) WHERE plan_id = ?',
+    'SELECT coalesce(sum(count), 0) AS done FROM result JOIN plan USING (plan_no) WHERE plan_id = ?',
     plan_id,
   )[0]!.done;
 }

@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { ReportView, StoreVerdict } from '#hxo';
+import { printRanges, type ReportView, type StoreVerdict } from '#hxo';
 import { certifyPlan, readCertificate, readPublicKey, signingKeyOf, type Envelope } from '#truth';
 import { checkStore } from '../../apps/cli/src/check-store.js';
 import { System } from './support/system.js';
@@ -39,7 +39,10 @@ describe('verify --store', () => {
     expect(running).toMatchObject({ code: 0, stderr: '' });
     const { rows, ...verdict } = JSON.parse(running.stdout) as StoreVerdict;
     expect(verdict).toMatchObject({ ok: true, plans: 1, findings: [] });
-    expect(rows).toBeGreaterThanOrEqual(report.total_shards + Math.ceil(report.total_shards / 256));
+    const [counts] = system.rows<{ n: number }>(
+      'SELECT (SELECT count(*) FROM segment) + (SELECT count(*) FROM result) + 2 AS n',
+    );
+    expect(rows).toBe(counts!.n);
     await system.server.process.stop();
     const stopped = await system.verifyStore();
     expect(stopped).toMatchObject({ code: 0, stderr: '' });
@@ -51,40 +54,48 @@ describe('verify --store', () => {
   });
 
   it.each([
-    ['result: status', `UPDATE result SET status = 'failed' WHERE ordinal = 7`, 'result 7 of stage pack'],
-    ['result: attempt', `UPDATE result SET attempt = 2 WHERE ordinal = 7`, 'result 7 of stage pack'],
+    ['result: count', `UPDATE result SET count = count + 1 WHERE ${holds(7)}`, 'of stage pack'],
+    ['result: failed', `UPDATE result SET failed = 1 WHERE ${holds(7)}`, 7],
+    ['result: attempt', `UPDATE result SET attempt = 2 WHERE ${holds(7)}`, 7],
+    [
+      'result: status',
+      `UPDATE result SET lines = replace(lines, char(9) || 'done', char(9) || 'gone') WHERE ${holds(7)}`,
+      'of stage pack',
+    ],
     [
       'result: declared output',
-      `UPDATE result SET declared_output = zeroblob(32) WHERE ordinal = 0`,
-      'result 0 of stage pack',
+      `UPDATE result SET lines = replace(lines, 'done' || char(9), 'done' || char(9) || '0') WHERE ${holds(0)}`,
+      0,
     ],
     [
       'result: value',
-      `UPDATE result SET value = replace(value, '"files":', '"files":1') WHERE ordinal = 299`,
-      'result 299 of stage pack',
+      `UPDATE result SET lines = replace(lines, '"files":', '"files":1') WHERE ${holds(299)}`,
+      299,
     ],
-    ['result: artifacts', `UPDATE result SET artifacts = NULL WHERE ordinal = 3`, 'result 3 of stage pack'],
+    [
+      'result: artifacts',
+      `UPDATE result SET lines = replace(lines, '"bytes":', '"bytes":1') WHERE ${holds(3)}`,
+      3,
+    ],
     [
       'result: artifacts, no longer JSON',
-      `UPDATE result SET artifacts = '[{' WHERE ordinal = 3`,
-      'result 3 of stage',
+      `UPDATE result SET lines = replace(lines, '[{', '[') WHERE ${holds(3)}`,
+      'of stage pack',
     ],
-    ['result: worker', `UPDATE result SET worker = 'me' WHERE ordinal = 8`, 'result 8 of stage pack'],
+    ['result: worker', `UPDATE result SET worker = 'me' WHERE ${holds(8)}`, 8],
     [
       'result: duration',
-      `UPDATE result SET duration_us = duration_us + 1 WHERE ordinal = 8`,
-      'result 8 of stage pack',
+      `UPDATE result SET lines = replace(lines, char(9) || 'done', '0' || char(9) || 'done') WHERE ${holds(8)}`,
+      8,
     ],
-    [
-      'result: time',
-      `UPDATE result SET finished_at = finished_at + 1 WHERE ordinal = 8`,
-      'result 8 of stage pack',
-    ],
-    ['result: source', `UPDATE result SET source_plan_no = 1 WHERE ordinal = 8`, 'result 8 of stage pack'],
-    ['result: deleted', `DELETE FROM result WHERE ordinal = 5`, 'rows after result 4 of stage pack'],
+    ['result: time', `UPDATE result SET finished_at = finished_at + 1 WHERE ${holds(8)}`, 8],
+    ['result: source', `UPDATE result SET source_plan_no = 1 WHERE ${holds(8)}`, 8],
+    ['result: deleted', `DELETE FROM result WHERE ${holds(5)}`, 'rows after'],
     [
       'result: added',
-      `INSERT INTO result SELECT plan_no, revision, stage_no, 9999, attempt, status, declared_output, value, artifacts, source_plan_no, worker, duration_us, finished_at FROM result WHERE ordinal = 5`,
+      `INSERT INTO result SELECT plan_no, revision, stage_no, 9999, 1, 0, attempt, source_plan_no, worker, finished_at,
+         '9999' || char(9) || '1' || char(9) || 'done' || char(9) || char(9) || char(9) || '{}' || char(10)
+       FROM result WHERE ${holds(5)}`,
       'result 9999 of stage pack',
     ],
     [
@@ -118,9 +129,10 @@ describe('verify --store', () => {
     ['certificate: no longer JSON', `UPDATE certificate SET envelope = substr(envelope, 2)`, 'certificate'],
   ])('names an altered row: %s', async (_what, sql, named) => {
     alter(sql);
+    const name = typeof named === 'number' ? nameOfRowWith(named) : named;
     const verdict = await checkStore(system.db_path, join(system.home, 'artifacts'), [key]);
     expect(verdict.ok).toBe(false);
-    expect(verdict.findings.map(({ what, detail }) => `${what} ${detail}`).join()).toContain(named);
+    expect(verdict.findings.map(({ what, detail }) => `${what} ${detail}`).join()).toContain(name);
     expect(JSON.stringify(verdict.findings)).not.toMatch(/undefined|TypeError|    at /);
   });
 
@@ -214,6 +226,21 @@ describe('verify <file>', () => {
   });
 });
 
+/** Which row of results holds a shard's. */
+function holds(ordinal: number): string {
+  return `(lines LIKE '${ordinal}' || char(9) || '%' OR lines LIKE '%' || char(10) || '${ordinal}' || char(9) || '%')`;
+}
+
+/** How that row is named. */
+function nameOfRowWith(ordinal: number): string {
+  const [row] = system.rows<{ lines: string }>(`SELECT lines FROM result WHERE ${holds(ordinal)}`);
+  const ordinals = row!.lines
+    .trimEnd()
+    .split('\n')
+    .map((line) => Number(line.split('\t')[0]));
+  return `result${ordinals.length === 1 ? '' : 's'} ${printRanges(ordinals)} of stage pack`;
+}
+
 /** Runs one statement on the store as it was sound. */
 function alter(sql: string, ...parameters: unknown[]): void {
   restore();
@@ -229,8 +256,8 @@ function restore(): void {
 }
 
 function shardBlob(ordinal: number): string {
-  const [row] = system.rows<{ value: string }>('SELECT value FROM result WHERE ordinal = ?', ordinal);
-  return (JSON.parse(row!.value) as { blob: string }).blob;
+  const result = system.results().find((each) => each.ordinal === ordinal);
+  return (JSON.parse(result!.value) as { blob: string }).blob;
 }
 
 function artifactPath(digest: string): string {

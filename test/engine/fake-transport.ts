@@ -67,6 +67,10 @@ export class FakeTransport implements Transport {
     return this.slotless.has(executor) ? 0 : this.size;
   }
 
+  lanes(): number {
+    return 64;
+  }
+
   obstacle(): string | null {
     return this.obstacle_text;
   }

@@ -230,6 +230,7 @@ export class RunningEngine {
       hashAhead: async (plan) => ahead.advance(store, plan),
       sealPlan: (plan) => sealPlan(store, artifacts, plan, ahead),
       makeReceipt: () => Promise.reject(new Error('No spec of the engine asks for receipts.')),
+      search: () => Promise.reject(new Error('No spec of the engine searches.')),
     };
   }
 }

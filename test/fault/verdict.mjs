@@ -59,10 +59,23 @@ function readPlan(db, plan_id) {
   return {
     ...row,
     root: row.root?.toString('hex') ?? null,
-    results: all('SELECT * FROM result WHERE plan_no = ? ORDER BY ordinal'),
+    results: all('SELECT * FROM result WHERE plan_no = ?')
+      .flatMap(resultsOf)
+      .sort((a, b) => a.ordinal - b.ordinal),
     bundles: all('SELECT * FROM bundle WHERE plan_no = ? ORDER BY bundle'),
     failures: all('SELECT * FROM failure WHERE plan_no = ?'),
   };
+}
+
+/** The results of a row: one a line, fields between tabs. */
+function resultsOf({ lines, ...row }) {
+  return lines
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const [ordinal, , status, , , value] = line.split('\t');
+      return { ...row, ordinal: Number(ordinal), status, value };
+    });
 }
 
 /** The quiet plan's root and values, some of which are computed again. */

@@ -11,9 +11,11 @@ import {
   type PartitionOrder,
   type PlanKey,
   type ReceiptOrder,
+  type SearchHits,
+  type SearchOrder,
   type SegmentDraft,
 } from '#hxo';
-import { loadPartitioners } from '#executors';
+import { createDocsSearch, loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { openPlanReader } from '#adapters/typeorm';
@@ -43,6 +45,7 @@ for (const partitioner of await loadPartitioners(extra_executors))
 const artifacts = createArtifactStore(artifacts_dir);
 const reader = openPlanReader(db_path);
 const ahead = new HashedAhead();
+const search: (order: SearchOrder) => Promise<SearchHits> = createDocsSearch(artifacts);
 
 async function partition(
   { partitioner: name, config, options, content }: PartitionOrder,
@@ -94,4 +97,5 @@ serveBackground({
   hashAhead: async (plan) => ahead.advance(reader, plan as PlanKey),
   sealPlan: (plan) => sealPlan(reader, artifacts, plan as PlanKey, ahead),
   makeReceipt: (order) => receipt(order as ReceiptOrder),
+  search: (order) => search(order as SearchOrder),
 });

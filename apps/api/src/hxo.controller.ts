@@ -21,6 +21,7 @@ import type {
   Page,
   PlanListItem,
   ReportView,
+  SearchView,
   ShardView,
   StatusView,
   SubmittedView,
@@ -30,7 +31,7 @@ import { isDigest, type Json } from '#truth';
 import { JsonBody } from './json-body.interceptor.js';
 import { PlanDto, SubmitDto } from './plan.dto.js';
 import { HttpError } from './problem.js';
-import { PageQueryDto, PlansQueryDto, ShardsQueryDto, withLimit } from './query.dto.js';
+import { PageQueryDto, PlansQueryDto, SearchQueryDto, ShardsQueryDto, withLimit } from './query.dto.js';
 import { Validated } from './validated.pipe.js';
 
 /** HXO over HTTP: each route is one method of {@link Hxo}. */
@@ -153,6 +154,13 @@ export class HxoController {
   @Needs('hxo:view')
   registryEntry(@Param('module') module: readonly string[]): Promise<Json> {
     return this.hxo.registryEntry(module.join('/'));
+  }
+
+  @Get('search')
+  @Needs('hxo:view')
+  search(@Query(new Validated(SearchQueryDto, 'INVALID_QUERY')) query: SearchQueryDto): Promise<SearchView> {
+    const { q, ...rest } = withLimit(query);
+    return this.hxo.search({ query: q, ...rest });
   }
 
   /** The bytes under a digest. They never change, so the digest is their ETag. */

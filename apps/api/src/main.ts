@@ -64,6 +64,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
             allowed_hosts: settings.prime_allowed_hosts,
           },
           workers: settings.worker_concurrency,
+          lanes: settings.worker_lanes,
           env: processEnvironment(),
           log: (message) => log.warn(message),
         })

@@ -45,6 +45,16 @@ export class ShardsQueryDto extends PageQueryDto {
   @MayBeAbsent() @IsIn(Object.keys(shard_phases)) phase?: string;
 }
 
+export class SearchQueryDto {
+  /** A query of many words costs as many searches. */
+  @IsString() @Length(1, 200) q!: string;
+  @MayBeAbsent()
+  @Matches(/^(?:[1-9]\d?|100)$/, { message: 'must be a whole number from 1 to 100' })
+  limit?: string;
+  @MayBeAbsent() @IsString() @Length(1, 100) plan_id?: string;
+  @MayBeAbsent() @IsString() @Length(1, 64) stage?: string;
+}
+
 /** A topic that never comes would otherwise look like one that has not come yet. */
 @ValidatorConstraint()
 class KnownTopic implements ValidatorConstraintInterface {

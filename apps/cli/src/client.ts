@@ -1,5 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventView, PlanListItem, Page, ReportView, ShardView, StatusView, SubmittedView } from '#hxo';
+import type {
+  EventView,
+  PlanListItem,
+  Page,
+  ReportView,
+  SearchView,
+  ShardView,
+  StatusView,
+  SubmittedView,
+} from '#hxo';
 import { CommandError, exit_codes, ServerUnreachable, UsageError } from './exit-codes.js';
 
 export interface ClientOptions {
@@ -86,6 +95,10 @@ export class HxoClient {
   /** What the registry cache knows of a module. Its slashes are slashes of the path. */
   registry(module: string): Promise<unknown> {
     return this.json('GET', `/api/hxo/registry/${module.split('/').map(segment).join('/')}`);
+  }
+
+  search(query: Query): Promise<SearchView> {
+    return this.json('GET', withQuery('/api/hxo/search', query));
   }
 
   events(query: Query): Promise<Page<EventView>> {

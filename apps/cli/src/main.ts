@@ -8,6 +8,7 @@ import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-cod
 import { addPlanCommands } from './plan-commands.js';
 import { addProofCommands } from './proof-commands.js';
 import { addRegistryCommand } from './registry-command.js';
+import { addSearchCommand } from './search-command.js';
 import { printable } from './session.js';
 
 const examples = `
@@ -18,6 +19,7 @@ Examples:
   hxo verify r.json --key .hxo/keys/signing.pem.pub
   hxo verify --store .hxo --key .hxo/keys/signing.pem.pub
   hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
+  hxo search install guide              find pages of indexed documentation
   hxo events --topic "hxo.shard.*" --follow
   hxo registry @scope/name              what the registry knows of a module
   hxo doctor                            when something is wrong
@@ -42,6 +44,7 @@ const program = new Command('hxo')
 addPlanCommands(program);
 addEventCommand(program);
 addRegistryCommand(program);
+addSearchCommand(program);
 addProofCommands(program);
 addDoctorCommand(program);
 

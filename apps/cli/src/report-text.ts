@@ -1,4 +1,11 @@
-import { counted, type PlanListItem, type ReportView, type ShardView, type StatusView } from '#hxo';
+import {
+  counted,
+  type PlanListItem,
+  type ReportView,
+  type SearchView,
+  type ShardView,
+  type StatusView,
+} from '#hxo';
 
 /** One paragraph on where a plan stands. */
 export function statusText(status: StatusView): string {
@@ -68,6 +75,12 @@ export function plansText(plans: readonly PlanListItem[]): string {
       plan.submitted_at ?? (plan.phase === 'created' ? 'not yet' : 'never'),
     ]),
   ]);
+}
+
+export function searchText({ total, items, plan_id, stage }: SearchView): string {
+  if (items.length === 0) return `No page of stage ${stage} of plan ${plan_id} has all these words.`;
+  const rows = items.map(({ route, title, snippet }) => [route, title, snippet]);
+  return `${table([['ROUTE', 'TITLE', 'TEXT'], ...rows])}\n${items.length} of ${total} pages, from stage ${stage} of plan ${plan_id}.`;
 }
 
 export function shardsText(items: readonly ShardView[]): string {

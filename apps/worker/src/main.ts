@@ -31,6 +31,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
       allowed_hosts: settings.prime_allowed_hosts,
     } satisfies PoolMemberOptions,
     workers: settings.worker_concurrency,
+    lanes: settings.worker_lanes,
     env: processEnvironment(),
     log: (message) => log.warn(message),
   });
@@ -41,6 +42,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     card: () => ({
       id,
       concurrency: settings.worker_concurrency,
+      lanes: settings.worker_lanes,
       executors,
       workspace: workspaceFingerprint(workspace),
       hxo_version,

@@ -42,6 +42,7 @@ beforeAll(() => {
        gatherResults: async () => process.exit(3),
        sealPlan: async () => { for (;;); },
        makeReceipt: () => never,
+       search: async ({ query, limit }) => ({ total: limit, items: [query] }),
      });`,
   );
 });
@@ -129,6 +130,14 @@ it('answers while a partitioning keeps its thread busy, with the data that it wa
   expect((await about())[0]).toBe('data');
   await background.close();
   await rejected;
+});
+
+it('searches while the thread that answers is busy', async () => {
+  const sealing = expect(background.sealPlan(plan)).rejects.toMatchObject({ name: 'ThreadDied' });
+  const order = { index: sha256('index'), documents: sha256('documents'), query: 'words', limit: 3 };
+  expect(await background.search(order)).toEqual({ total: 3, items: ['words'] });
+  await background.close();
+  await sealing;
 });
 
 it('rejects what was under way when the thread dies, and starts another at the next call', async () => {

@@ -6,18 +6,22 @@ import type {
   PartitionSummary,
   PlanKey,
   ReceiptOrder,
+  SearchHits,
+  SearchOrder,
   Seal,
   SegmentDraft,
 } from '#hxo';
 import { CallingThread } from './calling-thread.js';
 
 /**
- * Background work in two threads of one script: one partitions, which hashes for as long as the workspace is large, the
- * other does what plans at their end and people wait for. A thread is started at its first call, and again after it died.
+ * Background work in three threads of one script: one partitions, which hashes for as long as the workspace is large, one
+ * does what plans at their end and people wait for, and one searches, which has the indexes in memory and may be busy
+ * loading a large one. A thread is started at its first call, and again after it died.
  */
 export class ThreadBackground implements Background {
   private readonly partitioning: CallingThread;
   private readonly answering: CallingThread;
+  private readonly searching: CallingThread;
 
   /**
    * @param script module that calls `serveBackground`
@@ -26,6 +30,7 @@ export class ThreadBackground implements Background {
   constructor(script: URL, data: unknown) {
     this.partitioning = new CallingThread(script, data);
     this.answering = new CallingThread(script, data);
+    this.searching = new CallingThread(script, data);
   }
 
   partition(
@@ -59,8 +64,12 @@ export class ThreadBackground implements Background {
     return this.answering.call('makeReceipt', order);
   }
 
+  search(order: SearchOrder): Promise<SearchHits> {
+    return this.searching.call('search', order);
+  }
+
   /** Ends the threads; calls under way are rejected. */
   async close(): Promise<void> {
-    await Promise.all([this.partitioning.close(), this.answering.close()]);
+    await Promise.all([this.partitioning.close(), this.answering.close(), this.searching.close()]);
   }
 }

@@ -51,9 +51,12 @@ export class BullTransport implements Transport {
   }
 
   slots(executor: string): number {
-    return this.workers
-      .filter((worker) => worker.executors[executor] !== undefined && worker.workspace === this.workspace)
-      .reduce((sum, worker) => sum + worker.concurrency, 0);
+    return this.fit(executor).reduce((sum, worker) => sum + worker.concurrency, 0);
+  }
+
+  /** Of the worker that has most: one with fewer takes as many at once as it has. */
+  lanes(executor: string): number {
+    return Math.max(1, ...this.fit(executor).map((worker) => worker.lanes));
   }
 
   obstacle(executor: string, version: string): string | null {
@@ -124,6 +127,12 @@ export class BullTransport implements Transport {
     await Promise.race([this.reader?.stop(), sleep(stop_max_ms, undefined, { ref: false })]);
     this.queueing.disconnect();
     this.redis.disconnect();
+  }
+
+  private fit(executor: string): readonly WorkerCard[] {
+    return this.workers.filter(
+      (worker) => worker.executors[executor] !== undefined && worker.workspace === this.workspace,
+    );
   }
 
   private take(sink: TransportSink, report: Report): Promise<void> {

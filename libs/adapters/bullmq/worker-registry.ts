@@ -7,8 +7,10 @@ const expire_ms = 15_000;
 /** What a worker says of itself in every heartbeat. */
 export interface WorkerCard {
   readonly id: string;
-  /** Shards that it executes at once. */
+  /** Bundles that it executes at once. */
   readonly concurrency: number;
+  /** Shards of each that it executes at once, when their executor only waits. */
+  readonly lanes: number;
   /** Bundles that it has at present. */
   readonly load: number;
   /** Executor name → version. */

@@ -14,6 +14,8 @@ export interface ThreadTransportOptions {
   readonly member_options: unknown;
   /** Bundles executed at once, threads and processes together. */
   readonly workers: number;
+  /** Shards that one bundle may execute at once, when its executor only waits. */
+  readonly lanes: number;
   /** The program's environment; members get only what they need of it. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Limit of one member's JavaScript heap, in MiB. Left out: Node's own. */
@@ -49,6 +51,10 @@ class ThreadTransport implements Transport {
 
   slots(): number {
     return this.options.workers;
+  }
+
+  lanes(): number {
+    return this.options.lanes;
   }
 
   obstacle(): null {
@@ -97,7 +103,7 @@ class ThreadTransport implements Transport {
   async dispatch(bundle: Bundle): Promise<void> {
     if (this.#sink === undefined || this.#stopping)
       throw new Error('The transport is stopped: it takes no bundle.');
-    this.#queue.push(bundle);
+    this.#queue.push({ ...bundle, concurrency: Math.min(bundle.concurrency, this.options.lanes) });
     this.#feed();
   }
 

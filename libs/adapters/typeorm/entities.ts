@@ -74,24 +74,20 @@ export class BundleEntity {
   @Column('integer') leased_at!: number;
 }
 
-/** The accepted result of a shard. Insert-only: a shard is done, or has failed for good, when its row exists. */
-@Entity('result', { withoutRowid: true })
+/** Accepted results; see checkpoint/result-lines.ts. Insert-only: a shard is done, or has failed for good, when it is in a row. */
+@Entity('result')
 export class ResultEntity {
   @PrimaryColumn('integer') plan_no!: number;
   @PrimaryColumn('integer') revision!: number;
   @PrimaryColumn('integer') stage_no!: number;
-  @PrimaryColumn('integer') ordinal!: number;
+  @PrimaryColumn('integer') first_ordinal!: number;
+  @Column('integer') count!: number;
+  @Column('integer') failed!: number;
   @Column('integer') attempt!: number;
-  /** `done` or `failed`. */
-  @Column('text') status!: string;
-  @Column('blob', { nullable: true }) declared_output!: Buffer | null;
-  @Column('text') value!: string;
-  /** JSON of the artifact references; null when there are none. */
-  @Column('text', { nullable: true }) artifacts!: string | null;
   @Column('integer', { nullable: true }) source_plan_no!: number | null;
   @Column('text') worker!: string;
-  @Column('integer') duration_us!: number;
   @Column('integer') finished_at!: number;
+  @Column('text') lines!: string;
 }
 
 /** An executor error that did not end its shard, or did. */

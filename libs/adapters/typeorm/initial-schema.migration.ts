@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** The first schema. Digests are 32-byte blobs, times UTC milliseconds since 1970, durations microseconds. */
+/** The first schema. Digests are 32-byte blobs, times UTC milliseconds since 1970. */
 export class InitialSchema1763900000000 implements MigrationInterface {
   readonly name = 'InitialSchema1763900000000';
 
@@ -51,10 +51,10 @@ const up = [
     "attempt" integer NOT NULL, "state" text NOT NULL, "worker" text, "leased_at" integer NOT NULL,
     PRIMARY KEY ("plan_no", "bundle")) WITHOUT ROWID`,
   `CREATE TABLE "result" (
-    "plan_no" integer NOT NULL, "revision" integer NOT NULL, "stage_no" integer NOT NULL, "ordinal" integer NOT NULL,
-    "attempt" integer NOT NULL, "status" text NOT NULL, "declared_output" blob, "value" text NOT NULL,
-    "artifacts" text, "source_plan_no" integer, "worker" text NOT NULL, "duration_us" integer NOT NULL,
-    "finished_at" integer NOT NULL, PRIMARY KEY ("plan_no", "revision", "stage_no", "ordinal")) WITHOUT ROWID`,
+    "plan_no" integer NOT NULL, "revision" integer NOT NULL, "stage_no" integer NOT NULL,
+    "first_ordinal" integer NOT NULL, "count" integer NOT NULL, "failed" integer NOT NULL, "attempt" integer NOT NULL,
+    "source_plan_no" integer, "worker" text NOT NULL, "finished_at" integer NOT NULL, "lines" text NOT NULL,
+    PRIMARY KEY ("plan_no", "revision", "stage_no", "first_ordinal"))`,
   `CREATE TABLE "failure" (
     "plan_no" integer NOT NULL, "stage_no" integer NOT NULL, "ordinal" integer NOT NULL, "attempt" integer NOT NULL,
     "code" text NOT NULL, "message" text NOT NULL, "worker" text NOT NULL, "at" integer NOT NULL,

@@ -1,4 +1,4 @@
-import { digestBytes, digestOf, hash_bytes, type Digest, type Json } from '#truth';
+import { digestOf, hash_bytes, type Digest, type Json } from '#truth';
 import type {
   BundleRow,
   CertificateRow,
@@ -6,7 +6,7 @@ import type {
   PlanPhase,
   PlanRow,
   PlanSpec,
-  ResultRow,
+  ResultBatch,
   Segment,
   StagePhase,
   StageRow,
@@ -83,74 +83,11 @@ export function bundleRow(row: BundleEntity): BundleRow {
   };
 }
 
-/** Columns of a result after those of its stage, in the order of {@link ResultColumns}. */
-export const result_columns = [
-  'ordinal',
-  'attempt',
-  'status',
-  'declared_output',
-  'value',
-  'artifacts',
-  'source_plan_no',
-  'worker',
-  'duration_us',
-  'finished_at',
-  'stage_no',
-] as const;
-export type ResultColumns = [
-  number,
-  number,
-  string,
-  Buffer | null,
-  string,
-  string | null,
-  number | null,
-  string,
-  number,
-  number,
-  number,
-];
-
-export function resultRow(row: ResultEntity): ResultRow {
-  return resultOfColumns(result_columns.map((column) => row[column]) as ResultColumns);
-}
-
-export function resultOfColumns(columns: ResultColumns): ResultRow {
-  const [ordinal, attempt, status, declared_output, value, artifacts, source_plan_no, worker, duration_us] =
-    columns;
-  const finished_at = columns[9];
-  const stage_no = columns[10];
-  const damaged: Damage = (column) => new RowUnreadable('result', { stage_no, ordinal }, column);
-  return {
-    ordinal,
-    attempt,
-    status: status as ResultRow['status'],
-    declared_output: declared_output === null ? null : digest(declared_output, 'declared_output', damaged),
-    value,
-    artifacts:
-      artifacts === null ? no_artifacts : (parsed(artifacts, 'artifacts', damaged) as ResultRow['artifacts']),
-    source_plan_no,
-    worker,
-    duration_ms: duration_us / 1000,
-    finished_at,
-  };
-}
-
-const no_artifacts: ResultRow['artifacts'] = [];
-
-/** The parameters of a result's INSERT after its four key columns. */
-export function resultParameters(result: ResultRow): unknown[] {
-  return [
-    result.attempt,
-    result.status,
-    result.declared_output === null ? null : digestBytes(result.declared_output),
-    result.value,
-    result.artifacts.length === 0 ? null : JSON.stringify(result.artifacts),
-    result.source_plan_no,
-    result.worker,
-    Math.round(result.duration_ms * 1000),
-    result.finished_at,
-  ];
+export function resultBatch(row: ResultEntity): ResultBatch {
+  const { stage_no, first_ordinal, lines } = row;
+  // SQLite keeps any type in any column.
+  if (typeof lines !== 'string') throw damageOf('result', { stage_no, ordinal: first_ordinal })('lines');
+  return row;
 }
 
 export function certificateRow(row: CertificateEntity): CertificateRow {

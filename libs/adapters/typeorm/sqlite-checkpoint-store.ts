@@ -4,6 +4,9 @@ import Database from 'better-sqlite3';
 import { DataSource, In, LessThan, MoreThan, Not, type FindOptionsWhere } from 'typeorm';
 import type { Json } from '#truth';
 import {
+  block_shards,
+  blockOf,
+  parseResults,
   utcSeconds,
   type AuditView,
   type BundleRow,
@@ -24,13 +27,16 @@ import {
   entities,
   type BundleEntity,
   type ResultEntity,
+  type ReuseEntity,
   type SegmentEntity,
 } from './entities.js';
 import { FifoWriter } from './fifo-writer.js';
 import { InitialSchema1763900000000 } from './initial-schema.migration.js';
-import { bundleRow, planRow, resultRow, segmentRow } from './rows.js';
+import { bundleRow, planRow, resultBatch, segmentRow } from './rows.js';
 import { SqlitePlanReader } from './sqlite-reader.js';
 import { SqliteTransaction } from './sqlite-transaction.js';
+
+const certified_blocks_max = 8;
 
 /** Thrown when another HXO process leads the same store. */
 export class StoreInUse extends Error {
@@ -40,6 +46,8 @@ export class StoreInUse extends Error {
 /** The checkpoint store in one SQLite file: entities and migrations by TypeORM, hot paths as prepared statements. */
 export class SqliteCheckpointStore extends SqlitePlanReader implements CheckpointStore {
   private readonly tx: SqliteTransaction;
+  /** Blocks of results of certified plans, which change no more, those looked into last at the end. */
+  private readonly certified_blocks = new Map<string, ReadonlyMap<number, ResultRow>>();
 
   private constructor(
     private readonly source: DataSource,
@@ -95,30 +103,8 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   }
 
   result(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
-    const row = this.sql(
-      'SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal = ?',
-    ).get(plan_no, revision, stage_no, ordinal) as ResultEntity | undefined;
-    return row === undefined ? null : resultRow(row);
-  }
-
-  *resultMarks(
-    plan_no: number,
-    revision: number,
-    stage_no: number,
-  ): IterableIterator<{ readonly ordinal: number; readonly status: 'done' | 'failed' }> {
-    const page = this.sql(
-      `SELECT ordinal, status FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ?
-       ORDER BY ordinal LIMIT 10000`,
-    );
-    for (let from = 0; ;) {
-      const rows = page.all(plan_no, revision, stage_no, from) as {
-        ordinal: number;
-        status: 'done' | 'failed';
-      }[];
-      yield* rows;
-      if (rows.length < 10_000) return;
-      from = rows.at(-1)!.ordinal + 1;
-    }
+    const [result] = this.results(plan_no, revision, stage_no, ordinal, ordinal + 1);
+    return result ?? null;
   }
 
   *bundles(plan_no: number): IterableIterator<BundleRow> {
@@ -150,14 +136,33 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   }
 
   reusable(cas: Uint8Array): ReusableResult | null {
-    const row = this.sql(
-      `SELECT result.* FROM reuse
-       JOIN certificate USING (plan_no, revision)
-       JOIN result USING (plan_no, revision, stage_no, ordinal)
-       WHERE reuse.cas = ? AND result.status = 'done'`,
-    ).get(cas) as ResultEntity | undefined;
-    if (row === undefined) return null;
-    return { ...resultRow(row), source_plan_no: row.source_plan_no ?? row.plan_no };
+    const at = this.sql(
+      'SELECT reuse.* FROM reuse JOIN certificate USING (plan_no, revision) WHERE cas = ?',
+    ).get(cas) as ReuseEntity | undefined;
+    const result = at === undefined ? undefined : this.certifiedBlock(at).get(at.ordinal);
+    if (at === undefined || result?.status !== 'done') return null;
+    return { ...result, source_plan_no: result.source_plan_no ?? at.plan_no };
+  }
+
+  /** The results around a shard. Plans that are submitted again ask for one after the other. */
+  private certifiedBlock({
+    plan_no,
+    revision,
+    stage_no,
+    ordinal,
+  }: ReuseEntity): ReadonlyMap<number, ResultRow> {
+    const block = blockOf(ordinal);
+    const name = `${plan_no}/${revision}/${stage_no}/${block}`;
+    let results = this.certified_blocks.get(name);
+    if (results === undefined) {
+      const from = block * block_shards;
+      const rows = this.results(plan_no, revision, stage_no, from, from + block_shards);
+      results = new Map(Array.from(rows, (row) => [row.ordinal, row]));
+      this.certified_blocks.set(name, results);
+      if (this.certified_blocks.size > certified_blocks_max)
+        this.certified_blocks.delete(this.certified_blocks.keys().next().value!);
+    }
+    return results;
   }
 
   anyReusable(): boolean {
@@ -183,9 +188,13 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     limit: number,
   ): { readonly stage_no: number; readonly result: ResultRow }[] {
     const rows = this.sql(
-      `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND status = 'failed' ORDER BY stage_no, ordinal LIMIT ?`,
+      `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND failed > 0 ORDER BY stage_no, first_ordinal LIMIT ?`,
     ).all(plan_no, revision, limit) as ResultEntity[];
-    return rows.map((row) => ({ stage_no: row.stage_no, result: resultRow(row) }));
+    return rows
+      .flatMap((row) => parseResults(resultBatch(row)).map((result) => ({ stage_no: row.stage_no, result })))
+      .filter(({ result }) => result.status === 'failed')
+      .sort((a, b) => a.stage_no - b.stage_no || a.result.ordinal - b.result.ordinal)
+      .slice(0, limit);
   }
 
   async plans(query: Parameters<CheckpointStore['plans']>[0]): Promise<PlanRow[]> {

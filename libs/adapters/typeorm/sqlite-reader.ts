@@ -1,19 +1,22 @@
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import type { CertificateRow, PlanReader, PlanRow, ResultRow, Segment, StageRow } from '#hxo';
-import type { CertificateEntity, PlanEntity, SegmentEntity, StageEntity } from './entities.js';
 import {
-  certificateRow,
-  planRow,
-  result_columns,
-  resultOfColumns,
-  segmentRow,
-  stageRow,
-  type ResultColumns,
-} from './rows.js';
+  block_shards,
+  blockOf,
+  parseResults,
+  type CertificateRow,
+  type PlanReader,
+  type PlanRow,
+  type ResultBatch,
+  type ResultRow,
+  type Segment,
+  type StageRow,
+} from '#hxo';
+import type { CertificateEntity, PlanEntity, ResultEntity, SegmentEntity, StageEntity } from './entities.js';
+import { certificateRow, planRow, resultBatch, segmentRow, stageRow } from './rows.js';
 
 /** Rows read at a time by the iterators: a statement is never left open between two turns of a consumer. */
-const page_rows = 1_000;
+const page_rows = 16;
 
 /** Reads plans over one connection: the store's own, or a read-only one of a thread or of `hxo verify --store`. */
 export class SqlitePlanReader implements PlanReader {
@@ -41,7 +44,8 @@ export class SqlitePlanReader implements PlanReader {
       'SELECT max(first_ordinal) AS first FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal <= ?',
     ).get(plan_no, stage_no, from) as { readonly first: number | null };
     const page = this.sql(
-      'SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ? ORDER BY first_ordinal LIMIT 16',
+      'SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ? ORDER BY first_ordinal LIMIT ' +
+        String(page_rows),
     );
     for (let next = first.first ?? 0; ;) {
       const rows = page.all(plan_no, stage_no, next) as SegmentEntity[];
@@ -51,6 +55,36 @@ export class SqlitePlanReader implements PlanReader {
     }
   }
 
+  *resultBatches(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+    from = 0,
+    below = Infinity,
+  ): IterableIterator<ResultBatch> {
+    const page = this.sql(
+      `SELECT * FROM result
+       WHERE plan_no = ? AND revision = ? AND stage_no = ? AND first_ordinal >= ? AND first_ordinal < ?
+       ORDER BY first_ordinal LIMIT ${page_rows}`,
+    );
+    const end = Math.min(below, Number.MAX_SAFE_INTEGER);
+    for (let next = from; next < end;) {
+      const rows = page.all(plan_no, revision, stage_no, next, end) as ResultEntity[];
+      yield* rows.map(resultBatch);
+      if (rows.length < page_rows) return;
+      next = rows.at(-1)!.first_ordinal + 1;
+    }
+  }
+
+  countResults(plan_no: number, revision: number, stage_no: number, from: number, below: number): number {
+    return this.sql(
+      `SELECT coalesce(sum(count), 0) FROM result
+       WHERE plan_no = ? AND revision = ? AND stage_no = ? AND first_ordinal >= ? AND first_ordinal < ?`,
+    )
+      .pluck()
+      .get(plan_no, revision, stage_no, from, below) as number;
+  }
+
   *results(
     plan_no: number,
     revision: number,
@@ -58,19 +92,19 @@ export class SqlitePlanReader implements PlanReader {
     from = 0,
     below = Infinity,
   ): IterableIterator<ResultRow> {
-    // As arrays: a plan has up to a million of these rows, and every one is read when it is certified.
-    const page = this.sql(
-      `SELECT ${result_columns.join(', ')} FROM result
-       WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ? AND ordinal < ?
-       ORDER BY ordinal LIMIT ${page_rows}`,
-    ).raw();
-    const end = Math.min(below, Number.MAX_SAFE_INTEGER);
-    for (let next = from; next < end;) {
-      const rows = page.all(plan_no, revision, stage_no, next, end) as ResultColumns[];
-      for (const row of rows) yield resultOfColumns(row);
-      if (rows.length < page_rows) return;
-      next = rows.at(-1)![0] + 1;
+    const wanted = ({ ordinal }: ResultRow): boolean => ordinal >= from && ordinal < below;
+    // The row of a shard may begin anywhere in its block, and rows of one block may hold shards in turns.
+    let block: ResultRow[] = [];
+    let block_no = blockOf(from);
+    for (const batch of this.resultBatches(plan_no, revision, stage_no, block_no * block_shards, below)) {
+      if (blockOf(batch.first_ordinal) !== block_no) {
+        yield* inOrder(block).filter(wanted);
+        block = [];
+        block_no = blockOf(batch.first_ordinal);
+      }
+      block.push(...parseResults(batch));
     }
+    yield* inOrder(block).filter(wanted);
   }
 
   certificate(plan_no: number, revision: number): CertificateRow | null {
@@ -98,6 +132,10 @@ export class SqlitePlanReader implements PlanReader {
     }
     return statement;
   }
+}
+
+function inOrder(results: ResultRow[]): ResultRow[] {
+  return results.sort((a, b) => a.ordinal - b.ordinal);
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   type PlanId,
   type PlanPhase,
   type PlanRow,
+  type ResultBatch,
   type ResultRow,
   type Segment,
   type StagePhase,
@@ -19,8 +20,8 @@ import {
   type StoredEvent,
   type Transaction,
 } from '#hxo';
-import type { ResultEntity } from './entities.js';
-import { never, resultParameters, resultRow } from './rows.js';
+import { never } from './rows.js';
+import { SqlitePlanReader } from './sqlite-reader.js';
 
 /** Segments that one `discardStage` removes: about as much work as the writer does before it commits. */
 const discard_segments = 16;
@@ -29,7 +30,11 @@ const discard_segments = 16;
 export class SqliteTransaction implements Transaction {
   private readonly statements = new Map<string, Statement>();
 
-  constructor(private readonly db: Database) {}
+  private readonly reader: SqlitePlanReader;
+
+  constructor(private readonly db: Database) {
+    this.reader = new SqlitePlanReader(db);
+  }
 
   insertPlan(plan: Omit<PlanRow, 'plan_no'>, executor_versions: readonly string[]): number {
     const { lastInsertRowid } = this.sql(
@@ -134,9 +139,10 @@ export class SqliteTransaction implements Transaction {
     )
       .pluck()
       .get(plan_no, stage_no) ?? 0) as number;
-    const { changes } = this.sql(
-      'DELETE FROM result WHERE plan_no = ? AND stage_no = ? AND ordinal >= ?',
-    ).run(plan_no, stage_no, from);
+    const results = 'FROM result WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ?';
+    const gone = this.sql(`SELECT coalesce(sum(count), 0) ${results}`).pluck();
+    const discarded = gone.get(plan_no, stage_no, from) as number;
+    this.sql(`DELETE ${results}`).run(plan_no, stage_no, from);
     this.sql('DELETE FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ?').run(
       plan_no,
       stage_no,
@@ -145,7 +151,7 @@ export class SqliteTransaction implements Transaction {
     // Half a partition has no results but reused ones.
     this.sql(
       'UPDATE stage SET total = ?, done = done - ?, reused = reused - ? WHERE plan_no = ? AND stage_no = ?',
-    ).run(from, changes, changes, plan_no, stage_no);
+    ).run(from, discarded, discarded, plan_no, stage_no);
   }
 
   insertBundle(plan_no: number, bundle: BundleRow, at: number): void {
@@ -171,20 +177,31 @@ export class SqliteTransaction implements Transaction {
     );
   }
 
-  insertResult(plan_no: number, revision: number, stage_no: number, result: ResultRow): ResultRow | null {
-    const { changes } = this.sql(
-      `INSERT INTO result (plan_no, revision, stage_no, ordinal, attempt, status, declared_output, value, artifacts,
-         source_plan_no, worker, duration_us, finished_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-    ).run(plan_no, revision, stage_no, result.ordinal, ...resultParameters(result));
-    return changes === 1 ? null : this.standingResult(plan_no, revision, stage_no, result.ordinal);
+  insertResults(plan_no: number, revision: number, batches: readonly ResultBatch[]): void {
+    const insert = this.sql(
+      `INSERT INTO result (plan_no, revision, stage_no, first_ordinal, count, failed, attempt, source_plan_no, worker,
+         finished_at, lines) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    for (const batch of batches) {
+      insert.run(
+        plan_no,
+        revision,
+        batch.stage_no,
+        batch.first_ordinal,
+        batch.count,
+        batch.failed,
+        batch.attempt,
+        batch.source_plan_no,
+        batch.worker,
+        batch.finished_at,
+        batch.lines,
+      );
+    }
   }
 
   standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
-    const row = this.sql(
-      'SELECT * FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal = ?',
-    ).get(plan_no, revision, stage_no, ordinal) as ResultEntity | undefined;
-    return row === undefined ? null : resultRow(row);
+    const [result] = this.reader.results(plan_no, revision, stage_no, ordinal, ordinal + 1);
+    return result ?? null;
   }
 
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean {
@@ -205,18 +222,8 @@ export class SqliteTransaction implements Transaction {
   }
 
   fillReuse(plan_no: number, revision: number, stage_no: number, segment: Segment): void {
-    const executed = this.sql(
-      `SELECT ordinal FROM result WHERE plan_no = ? AND revision = ? AND stage_no = ? AND ordinal >= ? AND ordinal < ?
-       AND status = 'done' AND source_plan_no IS NULL`,
-    )
-      .pluck()
-      .all(
-        plan_no,
-        revision,
-        stage_no,
-        segment.first_ordinal,
-        segment.first_ordinal + segment.count,
-      ) as number[];
+    const { first_ordinal, count } = segment;
+    const results = this.reader.results(plan_no, revision, stage_no, first_ordinal, first_ordinal + count);
     // What counts for nobody yet must not hide what a certified plan offers: this plan may still be stopped.
     const insert = this.sql(
       `INSERT INTO reuse (cas, plan_no, revision, stage_no, ordinal) VALUES (?, ?, ?, ?, ?)
@@ -227,8 +234,9 @@ export class SqliteTransaction implements Transaction {
           OR NOT EXISTS (SELECT 1 FROM certificate AS other
                          WHERE other.plan_no = reuse.plan_no AND other.revision = reuse.revision)`,
     );
-    for (const ordinal of executed) {
-      const at = (ordinal - segment.first_ordinal) * 32;
+    for (const { ordinal, status, source_plan_no } of results) {
+      if (status !== 'done' || source_plan_no !== null) continue;
+      const at = (ordinal - first_ordinal) * 32;
       insert.run(segment.cas.subarray(at, at + 32), plan_no, revision, stage_no, ordinal);
     }
   }

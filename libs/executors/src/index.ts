@@ -6,3 +6,4 @@ export {
   loadPartitioners,
 } from './load-executors.js';
 export { unpack, UnpackError, type UnpackOptions, type Unpacked } from './pack_backend/unpack.js';
+export { createDocsSearch } from './docs_index/search.js';

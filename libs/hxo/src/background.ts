@@ -5,6 +5,7 @@ import type { Seal } from './aggregate/seal-plan.js';
 import type { PartitionSummary } from './partition/contract.js';
 import type { SegmentDraft } from './partition/segments.js';
 import type { RawConfig } from './plan/stage-config.js';
+import type { SearchHits } from './views.js';
 
 /** A stage that is to be partitioned. */
 export interface PartitionOrder {
@@ -31,6 +32,16 @@ export interface ReceiptOrder {
   readonly certificate: Json;
   /** Base64 of the raw key that signed it. */
   readonly public_key: string;
+}
+
+/** A search in an index of documentation: the two artifacts of the stage that made it. */
+export interface SearchOrder {
+  readonly index: Digest;
+  /** Artifact of the texts that snippets are cut from. */
+  readonly documents: Digest;
+  readonly query: string;
+  /** Most hits to return. */
+  readonly limit: number;
 }
 
 /**
@@ -60,6 +71,11 @@ export interface Background {
   sealPlan(plan: PlanKey): Promise<Seal>;
   /** The receipt of one leaf: a proof over leaf hashes that are stored as an artifact. */
   makeReceipt(order: ReceiptOrder): Promise<Json>;
+  /**
+   * Searches an index; those that were used last stay in memory there. Throws a BackgroundError named IndexUnusable when
+   * an artifact is gone or damaged, with a message that says what to do.
+   */
+  search(order: SearchOrder): Promise<SearchHits>;
 }
 
 /** Thrown when a background computation failed; `name` is that of the error there, or `ThreadDied`. */

@@ -6,6 +6,7 @@ export type HxoErrorCode =
   | 'SHARD_NOT_FOUND' // 404
   | 'ARTIFACT_NOT_FOUND' // 404
   | 'REGISTRY_ENTRY_NOT_FOUND' // 404: no plan has put such a module into the registry
+  | 'INDEX_NOT_FOUND' // 404: nothing to search yet, or its artifacts are gone
   | 'PLAN_FINISHED' // 409: aborting or submitting a plan that has ended
   | 'PLAN_ALREADY_SUBMITTED' // 409
   | 'PLAN_NOT_FINISHED' // 409: no certificate or receipt yet

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { canonicalJson, sha256, type Digest, type Json } from '#truth';
 import { shardLeaf } from './aggregate/plan-trees.js';
-import type { Background } from './background.js';
+import { BackgroundError, type Background } from './background.js';
 import {
   RowUnreadable,
   StoreUnavailable,
@@ -13,6 +13,7 @@ import type { Clock } from './clock.js';
 import { counted } from './counted.js';
 import type { Engine } from './engine.js';
 import { HxoError } from './errors.js';
+import { docsIndexOf, newestDocsIndex } from './find-docs-index.js';
 import { ArtifactMissing, type ArtifactStore } from './execute/artifact-store.js';
 import { CacheLimitError, CacheUnavailable, cacheKey, type Cache } from './execute/cache.js';
 import {
@@ -21,6 +22,7 @@ import {
   type EventQuery,
   type EventView,
   type PageQuery,
+  type SearchQuery,
   type SubmitOptions,
 } from './hxo.js';
 import type { BlueprintLink } from './links/blueprint.link.js';
@@ -38,12 +40,14 @@ import type {
   Page,
   PlanListItem,
   ReportView,
+  SearchView,
   ShardView,
   StatusView,
   SubmittedView,
 } from './views.js';
 
 const page_limit_default = 100;
+const search_limit_default = 10;
 
 /** What plans wait for while HXO is disabled. */
 const disabled = 'HXO to be enabled (HXO_ENABLED=false now): set HXO_ENABLED=true and restart it';
@@ -193,6 +197,26 @@ export class HxoService extends Hxo {
       'REGISTRY_ENTRY_NOT_FOUND',
       `The registry has no module ${JSON.stringify(module.slice(0, 200))}. A plan with a stage of kind deploy.prime, partitioner by_module, executor warm_registry puts the workspace's modules there.`,
     );
+  }
+
+  async search({ query, limit, plan_id, stage }: SearchQuery): Promise<SearchView> {
+    const { store, background } = this.ports;
+    const found =
+      plan_id === undefined
+        ? await mendable(newestDocsIndex(store, stage))
+        : readable(() => docsIndexOf(store, this.plan(plan_id), stage));
+    const { index, documents } = found;
+    try {
+      const hits = await background.search({
+        ...{ index, documents, query },
+        limit: limit ?? search_limit_default,
+      });
+      return { query, plan_id: found.plan_id, stage: found.stage, ...hits };
+    } catch (error) {
+      if (error instanceof BackgroundError && error.name === 'IndexUnusable')
+        throw new HxoError('INDEX_NOT_FOUND', error.message);
+      throw error;
+    }
   }
 
   async audit(query: PageQuery): Promise<Page<AuditView>> {

@@ -5,6 +5,7 @@ import type {
   Page,
   PlanListItem,
   ReportView,
+  SearchView,
   ShardView,
   StatusView,
   SubmittedView,
@@ -45,6 +46,16 @@ export interface EventView {
   readonly data: Json;
 }
 
+export interface SearchQuery {
+  readonly query: string;
+  /** 1 to 100; 10 when left out. */
+  readonly limit?: number;
+  /** Left out, the newest plan that succeeded and has an index answers. */
+  readonly plan_id?: string;
+  /** Id of a stage of kind docs.index. */
+  readonly stage?: string;
+}
+
 /**
  * Everything that HXO offers, without HTTP: what controllers call and what an embedding program injects.
  * Methods throw HxoError for what is the caller's to mend. `plan` arguments are untrusted JSON that has passed the DTOs.
@@ -75,6 +86,8 @@ export abstract class Hxo {
    * CACHE_UNAVAILABLE when the cache is away.
    */
   abstract registryEntry(module: string): Promise<Json>;
+  /** Searches the documentation that a stage of kind docs.index made an index of. Throws INDEX_NOT_FOUND. */
+  abstract search(query: SearchQuery): Promise<SearchView>;
   abstract audit(query: PageQuery): Promise<Page<AuditView>>;
   /** Appends an audit entry and publishes `hxo.audit`. Used for denials, which never reach another method. */
   abstract recordAudit(entry: Omit<AuditView, 'seq' | 'time'>): Promise<void>;

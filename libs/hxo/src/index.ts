@@ -9,6 +9,7 @@ export * from './partition/segments.js';
 export * from './partition/partitioners.js';
 export * from './execute/index.js';
 export * from './checkpoint/checkpoint-store.js';
+export * from './checkpoint/result-lines.js';
 export * from './plan/plan-spec.js';
 export * from './plan/phases.js';
 export * from './plan/catalogue.js';

@@ -128,7 +128,7 @@ function restoreResults(plan: LivePlan, stage: LiveStage, store: CheckpointStore
     failures.set(ordinal, (failures.get(ordinal) ?? 0) + 1);
   }
   for (const [ordinal, count] of failures) stage.board.restore(ordinal, { failures: count });
-  for (const { ordinal, status } of store.resultMarks(plan.plan_no, plan.revision, stage.stage_no)) {
+  for (const { ordinal, status } of store.results(plan.plan_no, plan.revision, stage.stage_no)) {
     if (ordinal < stage.board.total) stage.board.restoreResult(ordinal, status);
   }
   if (stage.phase === 'skipped') stage.board.halt();

@@ -9,6 +9,7 @@ import {
   type ReuseMissLetter,
   type Segment,
 } from './checkpoint/checkpoint-store.js';
+import { block_shards, blockOf } from './checkpoint/result-lines.js';
 import { parseShardLines, type ShardLine } from './checkpoint/segment-lines.js';
 import type { LivePlan } from './plan/live-plan.js';
 import { valueOf } from './report-view.js';
@@ -46,6 +47,7 @@ export function shardPage(
   for (let stage_no = query.from.stage_no; stage_no < plan.spec.stages.length; stage_no++) {
     if (query.stage_no !== null && stage_no !== query.stage_no) continue;
     const first = stage_no === query.from.stage_no ? query.from.ordinal : 0;
+    const results = new Results(store, plan, stage_no);
     for (const segment of store.segments(plan.plan_no, stage_no, first)) {
       let lines: readonly ShardLine[] | null = null;
       for (let i = Math.max(0, first - segment.first_ordinal); i < segment.count; i++) {
@@ -56,7 +58,7 @@ export function shardPage(
         scanned++;
         const board = boardOf(live, stage_no, ordinal);
         if (query.phase !== null && board !== null && board.phaseOf(ordinal) !== query.phase) continue;
-        const result = store.result(plan.plan_no, plan.revision, stage_no, ordinal);
+        const result = results.of(ordinal);
         read_chars += result?.value.length ?? 0;
         const left = plan.finished_at === null ? 'pending' : 'skipped';
         const phase = board?.phaseOf(ordinal) ?? result?.status ?? left;
@@ -118,6 +120,30 @@ function shardView(stage: string, found: FoundShard, producers: Producers): Shar
     duration_ms: result === null || source !== null ? null : result.duration_ms,
     error: error === undefined ? null : { code: error.code, message: error.message },
   };
+}
+
+/** Results of a stage, read block by block: their rows hold many. */
+class Results {
+  private block = -1;
+  private read: ReadonlyMap<number, ResultRow> = new Map();
+
+  constructor(
+    private readonly store: Pick<CheckpointStore, 'results'>,
+    private readonly plan: Pick<PlanRow, 'plan_no' | 'revision'>,
+    private readonly stage_no: number,
+  ) {}
+
+  of(ordinal: number): ResultRow | null {
+    const block = blockOf(ordinal);
+    if (block !== this.block) {
+      const { plan_no, revision } = this.plan;
+      const from = block * block_shards;
+      const rows = this.store.results(plan_no, revision, this.stage_no, from, from + block_shards);
+      this.read = new Map(Array.from(rows, (row) => [row.ordinal, row]));
+      this.block = block;
+    }
+    return this.read.get(ordinal) ?? null;
+  }
 }
 
 /** Ids of the plans that reused results come from: few plans, many shards, and a plan's row holds its whole spec. */

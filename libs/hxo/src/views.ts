@@ -170,6 +170,33 @@ export interface Page<T> {
   readonly next_cursor: string | null;
 }
 
+/** A page of documentation that a search found. */
+export interface SearchHit {
+  readonly route: string;
+  readonly title: string;
+  /** Relative to the root that its stage listed. */
+  readonly path: string;
+  /** Plain text around the first word that was found; escape it like any text before it goes into HTML. */
+  readonly snippet: string;
+  /** Where found words stand in the snippet: offset and length in UTF-16 units. */
+  readonly matches: readonly (readonly [number, number])[];
+  /** Larger is better; comparable inside one answer only. */
+  readonly score: number;
+}
+
+export interface SearchHits {
+  /** Pages that were found, of which `items` are the best. */
+  readonly total: number;
+  readonly items: readonly SearchHit[];
+}
+
+export interface SearchView extends SearchHits {
+  readonly query: string;
+  /** The plan and stage whose index answered. */
+  readonly plan_id: string;
+  readonly stage: string;
+}
+
 export interface AuditView {
   readonly seq: number;
   readonly time: string;

@@ -61,6 +61,7 @@ const defaults = {
   home: '/srv/app/.hxo',
   workspace: '/srv/app',
   worker_concurrency: 6,
+  worker_lanes: 11,
   event_batch_size: 100,
   event_max_rate: 1000,
   tokens: {},
@@ -122,6 +123,7 @@ describe('values', () => {
     expect(read(parse(lines))).toEqual({
       ...defaults,
       max_concurrency: 128,
+      worker_lanes: 22,
       autosplit_p95_ms: 5000,
       db_path: '/srv/app/bridge_backend/.hxo/checkpoints.db',
       artifacts_dir: '/srv/app/bridge_backend/.hxo/artifacts',
@@ -180,6 +182,12 @@ describe('bad values', () => {
     ]);
     const problems = problemsOf({ HXO_PRIME_ALLOWED_HOSTS: 'localhost, https://example.com' });
     expect(problems.HXO_PRIME_ALLOWED_HOSTS).toContain('10.0.0.0/8');
+  });
+
+  it('lets shards that wait share HXO_MAX_CONCURRENCY, unless HXO_WORKER_CONCURRENCY bounds all of a process', () => {
+    expect(read({ HXO_MAX_CONCURRENCY: '13' })).toMatchObject({ worker_concurrency: 6, worker_lanes: 3 });
+    const bounded = read({ HXO_WORKER_CONCURRENCY: '8' });
+    expect(bounded).toMatchObject({ max_concurrency: 64, worker_concurrency: 8, worker_lanes: 1 });
   });
 
   it.each(['a b', 'http://localhost', 'localhost:8000', '127.0.0.1/8'])('HXO_HOST=%s is refused', (host) => {

@@ -24,7 +24,10 @@ export interface Settings {
   readonly port: number;
   readonly home: string;
   readonly workspace: string;
+  /** Bundles that one process executes at once. */
   readonly worker_concurrency: number;
+  /** Shards of each that it executes at once, when their executor only waits. */
+  readonly worker_lanes: number;
   readonly event_batch_size: number;
   /** Events per second. */
   readonly event_max_rate: number;
@@ -78,11 +81,12 @@ const shards_warning_above = 1_000_000;
 export function readSettings(env: Environment, cwd: string, machine: Machine): Settings {
   const read = new SettingsReader(env, cwd);
   const home = read.path('HXO_HOME', defaultOf('HXO_HOME'));
+  const max_concurrency = read.integer('HXO_MAX_CONCURRENCY', 1, 65_536);
   const settings = {
     enabled: read.flag('HXO_ENABLED'),
     default_slo_ms: read.integer('HXO_DEFAULT_SLO_MS', 1, timer_max_ms),
     shard_timeout_ms: read.integer('HXO_SHARD_TIMEOUT_MS', 0, timer_max_ms),
-    max_concurrency: read.integer('HXO_MAX_CONCURRENCY', 1, 65_536),
+    max_concurrency,
     max_shards: read.integer('HXO_MAX_SHARDS', 1, 1_000_000_000),
     autosplit_p95_ms: read.integer('HXO_AUTOSPLIT_P95_MS', 1, timer_max_ms),
     autosplit_factor: read.integer('HXO_AUTOSPLIT_FACTOR', 1, 1024),
@@ -94,7 +98,7 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     port: read.integer('HXO_PORT', 0, 65_535),
     home,
     workspace: read.path('HXO_WORKSPACE', '.'),
-    worker_concurrency: read.integer('HXO_WORKER_CONCURRENCY', 1, 1024, machine.cores),
+    ...readWorkerConcurrency(read, machine, max_concurrency),
     event_batch_size: read.integer('HXO_EVENT_BATCH_SIZE', 1, 10_000),
     event_max_rate: read.integer('HXO_EVENT_MAX_RATE', 1, 1_000_000),
     tokens: readTokens(read, machine),
@@ -127,6 +131,20 @@ export function hxoFiles(settings: Settings): string[] {
 export function isLoopbackHost(host: string): boolean {
   const name = host.toLowerCase();
   return ['localhost', '::1', '[::1]'].includes(name) || (isIPv4(name) && name.startsWith('127.'));
+}
+
+/**
+ * HXO_WORKER_CONCURRENCY bounds all shards of a process. Left out, those that compute have a core each, and those that only
+ * wait share HXO_MAX_CONCURRENCY among as many.
+ */
+function readWorkerConcurrency(
+  read: SettingsReader,
+  { cores }: Machine,
+  max_concurrency: number,
+): Pick<Settings, 'worker_concurrency' | 'worker_lanes'> {
+  const worker_concurrency = read.integer('HXO_WORKER_CONCURRENCY', 1, 1024, cores);
+  const bounded = read.isSet('HXO_WORKER_CONCURRENCY');
+  return { worker_concurrency, worker_lanes: bounded ? 1 : Math.ceil(max_concurrency / cores) };
 }
 
 function readHost(read: SettingsReader): string {

@@ -41,7 +41,7 @@ export const settings_table = [
   },
   {
     name: 'HXO_WORKER_CONCURRENCY',
-    default: '<one per core>',
+    default: '<one per core; HXO_MAX_CONCURRENCY for shards that only wait>',
     meaning: 'Shards executing at once in one process',
   },
   { name: 'HXO_EVENT_BATCH_SIZE', default: '100', meaning: 'Shards that one shard event carries at most' },

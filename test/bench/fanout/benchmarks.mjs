@@ -47,7 +47,7 @@ export async function scaling() {
   const runs = [];
   for (const workers of [1, 2, 4]) {
     const options = {
-      shards: 20_000,
+      shards: 8_000,
       peers: ['federated'],
       rounds: 3,
       workers,

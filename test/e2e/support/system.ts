@@ -165,6 +165,20 @@ export class System {
     return page.items;
   }
 
+  /** The results of the first stage of the only plan, in the order of their ordinals, rows of one shard twice included. */
+  results(): { readonly ordinal: number; readonly status: string; readonly value: string }[] {
+    const batches = this.rows<{ lines: string }>(
+      'SELECT lines FROM result WHERE plan_no = 1 AND stage_no = 0',
+    );
+    const results = batches
+      .flatMap(({ lines }) => lines.trimEnd().split('\n'))
+      .map((line) => {
+        const [ordinal, , status, , , value] = line.split('\t');
+        return { ordinal: Number(ordinal), status: status!, value: value! };
+      });
+    return results.sort((a, b) => a.ordinal - b.ordinal);
+  }
+
   /** Reads from the checkpoint store's file itself. */
   rows<Row>(sql: string, ...parameters: unknown[]): Row[] {
     const db = new Database(this.db_path, { readonly: true });

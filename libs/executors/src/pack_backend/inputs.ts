@@ -20,7 +20,7 @@ export interface PackInputs {
   readonly part: boolean;
 }
 
-/** Reads the inputs that by_filesize makes. Throws {@link FailShard} on any other shape. */
+/** Reads the inputs that by_filesize and by_module make. Throws {@link FailShard} on any other shape. */
 export function parseInputs(inputs: Json): PackInputs {
   const { root, files, part } = (isRecord(inputs) ? inputs : {}) as Record<string, Json | undefined>;
   if (typeof root === 'string') {
@@ -70,6 +70,6 @@ function isRecord(value: Json): boolean {
 function badInputs(): FailShard {
   return new FailShard(
     'BAD_INPUTS',
-    'pack_backend packs {root, files: [[path, bytes, mode], …]} or {root, part: [path, bytes, mode, offset, length]}. Use the partitioner by_filesize.',
+    'pack_backend packs {root, files: [[path, bytes, mode], …]} or {root, part: [path, bytes, mode, offset, length]}. Use the partitioner by_filesize or by_module.',
   );
 }

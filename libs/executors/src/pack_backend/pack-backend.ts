@@ -41,7 +41,7 @@ async function run(shard: Shard<PackInputs>, context: ExecutorContext): Promise<
   if (entries.length !== shard.input_digests.length) {
     throw new FailShard(
       'BAD_INPUTS',
-      'A pack needs one input digest for each file. Use the partitioner by_filesize.',
+      'A pack needs one input digest for each file. Use the partitioner by_filesize or by_module.',
     );
   }
   const hash = sha256Stream();

@@ -92,6 +92,8 @@ function readerOf(store: RunningEngine['store']): PlanReader {
     planByNo: (plan_no) => store.planByNo(plan_no),
     stages: (plan_no) => store.stages(plan_no),
     segments: (...at) => store.segments(...at),
+    resultBatches: (...at) => store.resultBatches(...at),
+    countResults: (...at) => store.countResults(...at),
     results: (...at) => store.results(...at),
     certificate: (...at) => store.certificate(...at),
     certifiedPlans: () => store.certifiedPlans(),

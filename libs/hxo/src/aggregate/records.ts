@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { canonicalJson, type Digest } from '#truth';
-import type { PlanRow, ResultRow, Segment, StageRow } from '../checkpoint/checkpoint-store.js';
+import type { PlanRow, ResultBatch, Segment, StageRow } from '../checkpoint/checkpoint-store.js';
 
 /** What the records of a plan's rows are: SHA-256 over every column that is final when they are signed, 32 characters for its bytes. */
 
@@ -25,26 +25,10 @@ export function segmentRecord(segment: Segment, digest: Digest): string {
   return recordHash(JSON.stringify(['segment', segment.digest, digest, segment.misses]));
 }
 
-/** @param value digest of the result's value */
-export function resultRecord(result: ResultRow, value: Digest): string {
-  const { ordinal, attempt, status, declared_output, artifacts, source_plan_no, worker, finished_at } =
-    result;
-  const duration_us = Math.round(result.duration_ms * 1000);
-  return recordHash(
-    JSON.stringify([
-      'result',
-      ordinal,
-      attempt,
-      status,
-      declared_output,
-      value,
-      artifacts,
-      source_plan_no,
-      worker,
-      duration_us,
-      finished_at,
-    ]),
-  );
+export function resultRecord(batch: ResultBatch): string {
+  const { first_ordinal, count, failed, attempt, source_plan_no, worker, finished_at, lines } = batch;
+  const columns = [first_ordinal, count, failed, attempt, source_plan_no, worker, finished_at];
+  return recordHash(`${JSON.stringify(['result', ...columns])}\n${lines}`);
 }
 
 function recordHash(text: string): string {

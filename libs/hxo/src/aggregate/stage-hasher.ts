@@ -1,5 +1,13 @@
 import { hash_bytes, sha256, shardLeafHasher } from '#truth';
-import type { PlanReader, PlanRow, ResultRow, Segment, StageRow } from '../checkpoint/checkpoint-store.js';
+import type {
+  PlanReader,
+  PlanRow,
+  ResultBatch,
+  ResultRow,
+  Segment,
+  StageRow,
+} from '../checkpoint/checkpoint-store.js';
+import { block_shards, blockOf, parseResults } from '../checkpoint/result-lines.js';
 import { segmentDigest } from '../checkpoint/segment-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import { printRanges } from '../schedule/ordinal-ranges.js';
@@ -30,37 +38,39 @@ export class StageHasher {
   /** First ordinal of the segment hashed last, and the ordinal after its shards. */
   private last_first = -1;
   private end = 0;
-  /** The first shard that had no result when it was looked for last. */
-  private awaited = 0;
+  /** Results up to this block are taken; those whose segment is not hashed yet wait, in the order of their ordinals. */
+  private next_block = 0;
+  private waiting: ResultRow[] = [];
+  /** The next segment is not read before all results below this ordinal are taken. */
+  private needed = 1;
 
   constructor(
     private readonly plan: Pick<PlanRow, 'plan_no' | 'revision'>,
-    private readonly stage: Pick<StageRow, 'stage_no'>,
+    private readonly stage: Pick<StageRow, 'stage_no' | 'total'>,
     private readonly spec: StageSpec,
   ) {
     this.leafOf = shardLeafHasher(spec.executor, spec.id);
   }
 
   /**
-   * Hashes on, up to the first segment with a shard that has no result, or so many segments. Segments are long: none is read
-   * before the shard that was missing last has its result.
+   * Hashes on, up to the first block of shards that do not all have a result, or so many segments. Segments are long: none is
+   * read before all its results are there.
    * @returns segments hashed
    */
   advance(reader: PlanReader, segments_max: number): number {
     let hashed = 0;
-    if (segments_max === 0 || !this.hasResult(reader, this.awaited)) return hashed;
-    for (const segment of this.segments(reader)) {
-      const { first_ordinal, count } = segment;
-      const results = this.results(reader, first_ordinal + count);
-      if (results.length < count) {
-        this.awaited = firstWithout(results, first_ordinal);
-        return hashed;
+    if (segments_max === 0) return hashed;
+    do {
+      if (this.takenBelow() < this.needed) continue;
+      for (const segment of this.segments(reader)) {
+        this.needed = segment.first_ordinal + segment.count;
+        if (this.needed > this.takenBelow()) break;
+        this.hash(segment);
+        this.needed++;
+        hashed++;
+        if (hashed === segments_max) return hashed;
       }
-      this.hash(segment, results);
-      this.awaited = this.end;
-      hashed++;
-      if (hashed === segments_max || !this.hasResult(reader, this.awaited)) return hashed;
-    }
+    } while (this.takeWhole(reader));
     return hashed;
   }
 
@@ -70,11 +80,53 @@ export class StageHasher {
    */
   finish(reader: PlanReader): void {
     this.checkHashed(reader);
-    for (const segment of this.segments(reader))
-      this.hash(segment, this.results(reader, segment.first_ordinal + segment.count));
-    this.takeOrphans(this.results(reader, Infinity));
+    for (const segment of this.segments(reader)) {
+      while (this.takenBelow() < segment.first_ordinal + segment.count)
+        this.take(reader, (this.next_block + 1) * block_shards);
+      this.hash(segment);
+    }
+    this.take(reader, Infinity);
+    this.orphans.push(...this.waiting.splice(0).map(({ ordinal }) => ordinal));
     if (this.orphans.length > 0)
-      this.damage.push(`results ${printRanges(this.orphans)} of stage ${this.spec.id}: they have no shard`);
+      this.damage.push(
+        `results ${printRanges(this.orphans)} of stage ${this.spec.id}: they have no shard, or more than one result`,
+      );
+  }
+
+  private takenBelow(): number {
+    return this.next_block * block_shards;
+  }
+
+  /** Takes the next block, if there is one and its shards all have their results. */
+  private takeWhole(reader: PlanReader): boolean {
+    const from = this.takenBelow();
+    if (from >= this.stage.total) return false;
+    const { plan_no, revision } = this.plan;
+    const below = from + block_shards;
+    const there = reader.countResults(plan_no, revision, this.stage.stage_no, from, below);
+    if (there < Math.min(below, this.stage.total) - from) return false;
+    this.take(reader, below);
+    return true;
+  }
+
+  /** Takes the results from the next block on up to an ordinal. */
+  private take(reader: PlanReader, below: number): void {
+    const { plan_no, revision } = this.plan;
+    const taken: ResultRow[] = [];
+    for (const batch of reader.resultBatches(
+      plan_no,
+      revision,
+      this.stage.stage_no,
+      this.takenBelow(),
+      below,
+    )) {
+      this.result_records.addLatin1(resultRecord(batch));
+      taken.push(...parseResults(batch));
+    }
+    // Rows that were accepted apart may hold shards in turns.
+    taken.sort((a, b) => a.ordinal - b.ordinal);
+    this.waiting = this.waiting.length === 0 ? taken : [...this.waiting, ...taken];
+    this.next_block = blockOf(below);
   }
 
   private *segments(reader: PlanReader): Generator<Segment> {
@@ -91,65 +143,45 @@ export class StageHasher {
     }
   }
 
-  private hasResult(reader: PlanReader, ordinal: number): boolean {
-    const { plan_no, revision } = this.plan;
-    return reader.results(plan_no, revision, this.stage.stage_no, ordinal, ordinal + 1).next().done !== true;
-  }
-
-  /** Results from the last segment hashed up to an ordinal, which is not among them. */
-  private results(reader: PlanReader, below: number): ResultRow[] {
-    const { plan_no, revision } = this.plan;
-    return [...reader.results(plan_no, revision, this.stage.stage_no, this.end, below)];
-  }
-
-  private hash(segment: Segment, results: readonly ResultRow[]): void {
+  private hash(segment: Segment): void {
     const { first_ordinal, count } = segment;
     const { tally } = this;
     const ids = Buffer.from(segment.cas.buffer, segment.cas.byteOffset, segment.cas.length).toString('hex');
     const digest = segmentDigest(segment);
     const sound = first_ordinal === tally.total && digest === segment.digest;
     this.segment_records.addLatin1(segmentRecord(segment, digest));
-    let at = results.findIndex((result) => result.ordinal >= first_ordinal);
-    if (at < 0) at = results.length;
-    this.takeOrphans(results.slice(0, at));
+    let at = 0;
     for (let i = 0; i < count; i++) {
       const ordinal = first_ordinal + i;
+      while (at < this.waiting.length && this.waiting[at]!.ordinal < ordinal)
+        this.orphans.push(this.waiting[at++]!.ordinal);
       const cas = ids.slice(2 * i * hash_bytes, 2 * (i + 1) * hash_bytes);
-      const own = results[at]?.ordinal === ordinal ? results[at++]! : null;
+      const own = this.waiting[at]?.ordinal === ordinal ? this.waiting[at++]! : null;
       const status = own?.status ?? 'skipped';
-      const value = own === null ? null : sha256(own.value);
-      const output = own?.status === 'done' ? (own.declared_output ?? value) : null;
+      const output = own?.status === 'done' ? (own.declared_output ?? sha256(own.value)) : null;
       this.leaves.addLatin1(this.leafOf(cas, ordinal, output, status));
-      if (own !== null) this.result_records.addLatin1(resultRecord(own, value!));
       tally.total++;
       tally[status]++;
       if (own !== null && own.source_plan_no !== null) tally.reused++;
     }
+    this.waiting = this.waiting.slice(at);
     if (!sound)
       this.damage.push(
         `${segmentName(segment, this.spec)}: its shards do not follow the earlier ones, or are not those that partitioning made`,
       );
     this.last_first = first_ordinal;
-    // Segments of an altered store may overlap: no result is to be read twice.
+    // Segments of an altered store may overlap: no result is to be counted twice.
     this.end = Math.max(this.end, first_ordinal + count);
   }
+}
 
-  /** Every row becomes a record, also one whose shard is not there. */
-  private takeOrphans(results: readonly ResultRow[]): void {
-    for (const result of results) {
-      this.result_records.addLatin1(resultRecord(result, sha256(result.value)));
-      this.orphans.push(result.ordinal);
-    }
-  }
+/** How people are told of a row of results. */
+export function resultName(batch: ResultBatch, stage: StageSpec): string {
+  const ordinals = parseResults(batch).map(({ ordinal }) => ordinal);
+  return `result${ordinals.length === 1 ? '' : 's'} ${printRanges(ordinals)} of stage ${stage.id}`;
 }
 
 /** How people are told of a segment. */
 export function segmentName({ first_ordinal, count }: Segment, stage: StageSpec): string {
   return `segment ${first_ordinal}-${first_ordinal + count - 1} of stage ${stage.id}`;
-}
-
-/** The first ordinal from `first` on that no result is of. */
-function firstWithout(results: readonly ResultRow[], first: number): number {
-  const gap = results.findIndex(({ ordinal }, i) => ordinal !== first + i);
-  return first + (gap < 0 ? results.length : gap);
 }

@@ -19,7 +19,7 @@ import {
 import type { ArtifactStore } from '../execute/artifact-store.js';
 import { errorOf } from './certify-plan.js';
 import { readPlanTrees } from './plan-trees.js';
-import { segmentName } from './stage-hasher.js';
+import { resultName, segmentName } from './stage-hasher.js';
 
 /** Something in a store that is not what its certificate vouches for. */
 export interface StoreFinding {
@@ -229,9 +229,8 @@ function recordNames(reader: PlanReader, plan: PlanRow): string[] {
     if (!rows.has(stage_no)) return;
     names.push(`stage row ${stage.id}`);
     for (const segment of reader.segments(plan.plan_no, stage_no)) names.push(segmentName(segment, stage));
-    for (const { ordinal } of reader.results(plan.plan_no, plan.revision, stage_no)) {
-      names.push(`result ${ordinal} of stage ${stage.id}`);
-    }
+    for (const batch of reader.resultBatches(plan.plan_no, plan.revision, stage_no))
+      names.push(resultName(batch, stage));
   });
   return names;
 }

@@ -74,6 +74,24 @@ export interface Segment {
   readonly misses: string;
 }
 
+/** Results that were accepted together, of shards of one block: one row, see `result-lines.ts`. */
+export interface ResultBatch {
+  readonly stage_no: number;
+  /** The lowest of its ordinals. */
+  readonly first_ordinal: number;
+  readonly count: number;
+  /** How many of them have failed. */
+  readonly failed: number;
+  readonly attempt: number;
+  /** Number of the plan that produced reused results; null when they were executed here. */
+  readonly source_plan_no: number | null;
+  readonly worker: string;
+  readonly finished_at: number;
+  /** One line a shard, in the order of their ordinals, as outcome-lines.ts prints them. */
+  readonly lines: string;
+}
+
+/** The accepted result of a shard. */
 export interface ResultRow {
   readonly ordinal: number;
   readonly attempt: number;
@@ -198,8 +216,8 @@ export interface Transaction {
   discardStage(plan_no: number, stage_no: number): void;
   insertBundle(plan_no: number, bundle: BundleRow, at: number): void;
   setBundleState(plan_no: number, bundle: number, state: BundleRow['state'], worker: string | null): void;
-  /** Inserts a result unless its shard has one. Returns the one that stands when it was there first, else null. */
-  insertResult(plan_no: number, revision: number, stage_no: number, result: ResultRow): ResultRow | null;
+  /** Stores results of shards that have none yet, which is for the caller to know. */
+  insertResults(plan_no: number, revision: number, batches: readonly ResultBatch[]): void;
   /** The result of a shard that stands, this transaction's included, or null. */
   standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
   /** False when the failure was known already. */
@@ -227,7 +245,17 @@ export interface PlanReader {
   stages(plan_no: number): StageRow[];
   /** @param from begins with the segment of this ordinal; 0 when left out */
   segments(plan_no: number, stage_no: number, from?: number): IterableIterator<Segment>;
-  /** In the order of ordinals, those from `from` on and below `below`. */
+  /** Rows of results whose first ordinal is from `from` on and below `below`, in the order of their first ordinals. */
+  resultBatches(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+    from?: number,
+    below?: number,
+  ): IterableIterator<ResultBatch>;
+  /** How many results those rows hold, by their own account. */
+  countResults(plan_no: number, revision: number, stage_no: number, from: number, below: number): number;
+  /** Results in the order of ordinals, those from `from` on and below `below`. Throws {@link RowUnreadable}. */
   results(
     plan_no: number,
     revision: number,
@@ -254,12 +282,6 @@ export interface CheckpointStore extends PlanReader {
   unfinishedPlans(): Pick<PlanRow, 'plan_no' | 'plan_id'>[];
   segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[];
   result(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null;
-  /** Ordinal and status of every result: for rehydration. */
-  resultMarks(
-    plan_no: number,
-    revision: number,
-    stage_no: number,
-  ): IterableIterator<{ readonly ordinal: number; readonly status: 'done' | 'failed' }>;
   bundles(plan_no: number): IterableIterator<BundleRow>;
   bundle(plan_no: number, bundle: number): BundleRow | null;
   failures(plan_no: number, stage_no: number): FailureRow[];

@@ -1,5 +1,7 @@
+import type { Digest } from '#truth';
 import { counted } from '../counted.js';
-import type { ResultRow, StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
+import type { StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
+import { resultBatches } from '../checkpoint/result-lines.js';
 import type { GenesisLink } from '../links/genesis.link.js';
 import type { TruthLink } from '../links/truth.link.js';
 import type { LiveStage } from '../plan/live-plan.js';
@@ -60,18 +62,21 @@ export function acceptOutcomes(
   const returned: ReturnedShard[] = [];
   const events: StoredEvent[] = [];
   if (isTerminal(tx.planPhase(plan.plan_no))) return { done, failures, returned, events };
-  const decided = new Set<number>();
+  /** Outcomes of this batch that count, and those of them that end their shards. */
+  const decided = new Map<number, Outcome>();
+  const ended: Outcome[] = [];
   for (const outcome of batch.outcomes) {
     const { ordinal } = outcome;
     if (batch.attempt < board.attemptOf(ordinal)) continue;
-    if (decided.has(ordinal) || !board.isUnderWay(ordinal)) {
-      events.push(...reportDifference(tx, stage, outcome, ports.truth));
+    const earlier = decided.get(ordinal);
+    if (earlier !== undefined || !board.isUnderWay(ordinal)) {
+      events.push(...reportDifference(tx, stage, outcome, earlier, ports.truth));
       continue;
     }
-    decided.add(ordinal);
+    decided.set(ordinal, outcome);
     if (outcome.status === 'done') {
-      const row = doneRow(outcome, batch, ports.now_ms);
-      if (tx.insertResult(plan.plan_no, plan.revision, stage_no, row) === null) done.push(ordinal);
+      done.push(ordinal);
+      ended.push(outcome);
     } else if (
       outcome.verdict === 'halt' &&
       (outcome.code === disk_full || !isLastLoss(board.lossesOf(ordinal)))
@@ -80,8 +85,16 @@ export function acceptOutcomes(
     } else {
       const failure = acceptFailure(tx, stage, batch, outcome, ports.now_ms);
       if (failure !== null) failures.push(failure);
+      if (failure?.final === true) ended.push(outcome);
     }
   }
+  const origin = {
+    attempt: batch.attempt,
+    source_plan_no: null,
+    worker: batch.worker,
+    finished_at: ports.now_ms,
+  };
+  tx.insertResults(plan.plan_no, plan.revision, resultBatches(stage_no, origin, ended));
   const failed = failures.filter((failure) => failure.final).length;
   if (done.length + failed > 0) tx.countStage(plan.plan_no, stage_no, { done: done.length, failed });
   if (batch.final) tx.setBundleState(plan.plan_no, batch.bundle, 'closed', batch.worker);
@@ -161,11 +174,11 @@ export function acceptLoss(
   if (gone.length === 0) return alerts;
   const code = 'LEASES_LOST';
   const message = `Its worker was lost ${lease_losses_max + 1} times, last: ${reason}`;
-  for (const ordinal of gone) {
-    const failure = { ordinal, code, message, duration_ms: 0 };
-    const row = failedRow(failure, { attempt: lease.attempt, worker: '' }, ports.now_ms);
-    tx.insertResult(plan.plan_no, plan.revision, stage_no, row);
-  }
+  const failures = gone.map((ordinal): Outcome => {
+    return { ordinal, status: 'failed', verdict: 'fail', code, message, duration_ms: 0 };
+  });
+  const origin = { attempt: lease.attempt, source_plan_no: null, worker: '', finished_at: ports.now_ms };
+  tx.insertResults(plan.plan_no, plan.revision, resultBatches(stage_no, origin, failures));
   tx.countStage(plan.plan_no, stage_no, { failed: gone.length });
   const told = gone.map((ordinal) => ({ ordinal, attempt: lease.attempt, code, message, final: true }));
   return [...alerts, ...tx.appendEvents(ports.genesis.failures(plan.plan_id, spec.id, told))];
@@ -176,7 +189,7 @@ export function isLastLoss(losses: number): boolean {
   return losses + 1 > lease_losses_max;
 }
 
-/** Stores an executor error, and the shard's end when it was its last. Null when this error was known already. */
+/** Stores an executor error. Null when it was known already. */
 function acceptFailure(
   tx: Transaction,
   stage: LiveStage,
@@ -190,52 +203,18 @@ function acceptFailure(
   if (!tx.insertFailure(plan.plan_no, stage_no, failure)) return null;
   // A halt gets here when the shard has lost its last lease.
   const final = outcome.verdict !== 'retry' || board.failuresOf(ordinal) + 1 >= spec.retry.max_failures;
-  if (final) tx.insertResult(plan.plan_no, plan.revision, stage_no, failedRow(outcome, batch, now_ms));
   return { ordinal, code, message, final };
 }
 
-function doneRow(
-  outcome: Extract<Outcome, { status: 'done' }>,
-  batch: CheckedBatch,
-  now_ms: number,
-): ResultRow {
-  return {
-    ordinal: outcome.ordinal,
-    attempt: batch.attempt,
-    status: 'done',
-    declared_output: outcome.digest,
-    value: outcome.value,
-    artifacts: outcome.artifacts,
-    source_plan_no: null,
-    worker: batch.worker,
-    duration_ms: outcome.duration_ms,
-    finished_at: now_ms,
-  };
+/** The digest of a shard's result that stands; null when it has none, or has failed. */
+function standingDigest(tx: Transaction, { plan, stage_no }: LiveStage, ordinal: number): Digest | null {
+  const standing = tx.standingResult(plan.plan_no, plan.revision, stage_no, ordinal);
+  return standing?.status === 'done' ? outputDigest(standing) : null;
 }
 
-/** The result of a shard that has failed for good. */
-export function failedRow(
-  failure: {
-    readonly ordinal: number;
-    readonly code: string;
-    readonly message: string;
-    readonly duration_ms: number;
-  },
-  lease: { readonly attempt: number; readonly worker: string },
-  now_ms: number,
-): ResultRow {
-  return {
-    ordinal: failure.ordinal,
-    attempt: lease.attempt,
-    status: 'failed',
-    declared_output: null,
-    value: JSON.stringify({ code: failure.code, message: failure.message }),
-    artifacts: [],
-    source_plan_no: null,
-    worker: lease.worker,
-    duration_ms: failure.duration_ms,
-    finished_at: now_ms,
-  };
+function digestOf(outcome: Outcome): Digest | null {
+  if (outcome.status !== 'done') return null;
+  return outputDigest({ declared_output: outcome.digest, value: outcome.value });
 }
 
 /** Audits an outcome of a shard that was decided before, when it contradicts the result that stands. */
@@ -243,13 +222,13 @@ function reportDifference(
   tx: Transaction,
   stage: LiveStage,
   outcome: Outcome,
+  earlier: Outcome | undefined,
   truth: TruthLink,
 ): StoredEvent[] {
   if (outcome.status !== 'done') return [];
-  const { plan, stage_no } = stage;
-  const standing = tx.standingResult(plan.plan_no, plan.revision, stage_no, outcome.ordinal);
-  const rejected = outputDigest({ declared_output: outcome.digest, value: outcome.value });
-  if (standing?.status !== 'done' || outputDigest(standing) === rejected) return [];
+  const stands = earlier === undefined ? standingDigest(tx, stage, outcome.ordinal) : digestOf(earlier);
+  const rejected = digestOf(outcome);
+  if (stands === null || stands === rejected) return [];
   return truth.audit(tx, {
     actor: 'hxo',
     action: 'result.nondeterministic',

@@ -88,7 +88,11 @@ export class ExecutingStages {
   }
 
   /** Accepts outcomes of a lease, and frees its shards that have none when the batch is its last. */
-  async accept({ stage }: Lease, { ordinals, open }: ShardWork, batch: OutcomeBatch): Promise<void> {
+  async accept(
+    { stage, concurrency }: Lease,
+    { ordinals, open }: ShardWork,
+    batch: OutcomeBatch,
+  ): Promise<void> {
     const { store, genesis, truth, clock, artifacts } = this.ports;
     const { outcomes, rejections } = await checkBatch(batch.outcomes, ordinals, artifacts);
     const accepted = await store.write((tx) => {
@@ -100,7 +104,8 @@ export class ExecutingStages {
     genesis.announce(accepted.events);
     if (stage.plan.stopped !== null) return;
     for (const { ordinal } of outcomes) open.delete(ordinal);
-    stage.sizer.observe(accepted.done.length, sum(outcomes));
+    // Shards that run together take their slot's time together.
+    stage.sizer.observe(accepted.done.length, sum(outcomes) / concurrency);
     stage.executed += accepted.done.length;
     this.follow(stage, accepted, batch.worker);
     if (batch.final) this.release(stage, open);

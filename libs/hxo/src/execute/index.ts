@@ -8,6 +8,7 @@ export * from './transport.js';
 export * from '../plan/stage-config.js';
 export * from '../plan/config-fields.js';
 export type { PartitionContext, Partitioner, PartitionSummary, ShardDraft } from '../partition/contract.js';
+export { isDocument, routesOf } from '../partition/page-routes.js';
 export { pastLimit } from './outcome.js';
 export * from './outcome-lines.js';
 export { ordinalsOf, registerExecutors, runBundle } from './run-bundle.js';

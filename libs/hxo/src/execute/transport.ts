@@ -82,8 +82,10 @@ export interface TransportSink {
 
 /** Carries bundles to workers and outcomes back. The engine never knows which one it has. */
 export interface Transport {
-  /** Shards of an executor that workers can execute at once now: what the dispatch window is sized by. */
+  /** Bundles of an executor that workers can execute at once now: what the dispatch window is sized by. */
   slots(executor: string): number;
+  /** Shards of an `io` bundle that a worker executes together in one of these slots, at least 1. */
+  lanes(executor: string): number;
   /** What keeps an executor's shards from being executed at all, in words (`a worker that …`); null when nothing does. */
   obstacle(executor: string, version: string): string | null;
   /**

@@ -181,12 +181,11 @@ export class FederationLink implements TransportSink {
     }
   }
 
-  /** An `io` bundle executes its shards together, within its slot's share of HXO_MAX_CONCURRENCY. */
+  /** An `io` bundle executes as many shards together as its slot has lanes, within HXO_MAX_CONCURRENCY. */
   private concurrency({ executor }: LiveStage, shards: number): number {
     if (executor.load === 'cpu') return 1;
     const { max_concurrency, transport } = this.ports;
-    const share = Math.ceil(max_concurrency / Math.max(1, transport.slots(executor.name)));
-    return Math.min(shards, share, max_concurrency - this.leases.executingMax());
+    return Math.min(shards, transport.lanes(executor.name), max_concurrency - this.leases.executingMax());
   }
 
   private async lease(stage: LiveStage): Promise<void> {

@@ -28,3 +28,11 @@ export async function digestRange(
   for await (const chunk of workspace.read(range)) hash.update(chunk);
   return hash.digest();
 }
+
+/** A whole file in memory. The caller has looked at its size. */
+export async function readWhole(workspace: Workspace, root: string, file: WorkspaceFile): Promise<Buffer> {
+  const range = { root, path: file.path, expected_bytes: file.bytes, offset: 0, length: file.bytes };
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of workspace.read(range)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

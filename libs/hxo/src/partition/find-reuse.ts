@@ -2,11 +2,13 @@ import { canonicalJson, hash_bytes, type Digest } from '#truth';
 import type { Background } from '../background.js';
 import type {
   CheckpointStore,
-  ResultRow,
+  ResultBatch,
   ReusableResult,
   ReuseMissLetter,
   Segment,
 } from '../checkpoint/checkpoint-store.js';
+import { resultBatches } from '../checkpoint/result-lines.js';
+import type { Outcome } from '../execute/transport.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import type { SegmentDraft } from './segments.js';
@@ -14,7 +16,8 @@ import type { SegmentDraft } from './segments.js';
 /** A stage's segments with the results that need no execution. */
 export interface WithReuse {
   readonly segments: readonly Segment[];
-  readonly reused: readonly ResultRow[];
+  readonly reused: readonly ResultBatch[];
+  readonly reused_ordinals: readonly number[];
 }
 
 /**
@@ -42,27 +45,32 @@ export async function findReuse(
   const missing = new Set<Digest>(bad.missing);
   const corrupt = new Set<Digest>(bad.corrupt);
 
-  const reused: ResultRow[] = [];
+  const reused: ResultBatch[] = [];
+  const reused_ordinals: number[] = [];
   const segments = drafts.map((draft, i): Segment => {
     let misses = '';
+    /** By the plan that they come from. */
+    const outcomes = new Map<number, Outcome[]>();
     found[i]!.forEach((result, offset) => {
       const miss = result === null ? otherwise : artifactMiss(result, missing, corrupt);
       misses += miss ?? '-';
       if (result === null || miss !== null) return;
       const ordinal = draft.first_ordinal + offset;
-      reused.push({
-        ...result,
-        ordinal,
-        attempt: 0,
-        status: 'done',
-        worker: '',
-        duration_ms: 0,
-        finished_at: now_ms,
-      });
+      const { declared_output: digest, value, artifacts, source_plan_no } = result;
+      const outcome = { ordinal, status: 'done', digest, value, artifacts, duration_ms: 0 } as const;
+      const list = outcomes.get(source_plan_no);
+      if (list === undefined) outcomes.set(source_plan_no, [outcome]);
+      else list.push(outcome);
+      reused_ordinals.push(ordinal);
     });
+    // In rows of their own for each segment: they are discarded with it.
+    for (const [source_plan_no, list] of outcomes) {
+      const origin = { attempt: 0, source_plan_no, worker: '', finished_at: now_ms };
+      reused.push(...resultBatches(stage.stage_no, origin, list));
+    }
     return { ...draft, misses };
   });
-  return { segments, reused };
+  return { segments, reused, reused_ordinals };
 }
 
 function lookUp(store: CheckpointStore, draft: SegmentDraft): (ReusableResult | null)[] {
@@ -97,5 +105,6 @@ function optionsOf({ kind, partitioner, config }: StageSpec): string {
 }
 
 function allMissed(drafts: readonly SegmentDraft[], letter: ReuseMissLetter): WithReuse {
-  return { segments: drafts.map((draft) => ({ ...draft, misses: letter.repeat(draft.count) })), reused: [] };
+  const segments = drafts.map((draft) => ({ ...draft, misses: letter.repeat(draft.count) }));
+  return { segments, reused: [], reused_ordinals: [] };
 }

@@ -89,17 +89,22 @@ async function storeSegments(
   if (plan.stopped !== null) throw plan.stopped;
   assertWithinCap(stage, drafts);
   const { store, genesis, clock } = ports;
-  const { segments, reused } = await findReuse(stage, drafts, otherwise, ports, clock.now_ms());
+  const { segments, reused, reused_ordinals } = await findReuse(
+    stage,
+    drafts,
+    otherwise,
+    ports,
+    clock.now_ms(),
+  );
   const ordinals = segments.flatMap((segment) => range(segment.first_ordinal, segment.count));
-  const reused_ordinals = reused.map((result) => result.ordinal);
   const events = await store.write((tx) => {
     assertAlive(tx.planPhase(plan.plan_no));
     for (const segment of segments) tx.insertSegment(plan.plan_no, stage_no, segment);
-    for (const result of reused) tx.insertResult(plan.plan_no, plan.revision, stage_no, result);
+    tx.insertResults(plan.plan_no, plan.revision, reused);
     tx.countStage(plan.plan_no, stage_no, {
       total: ordinals.length,
-      done: reused.length,
-      reused: reused.length,
+      done: reused_ordinals.length,
+      reused: reused_ordinals.length,
     });
     return tx.appendEvents([
       ...genesis.shards('hxo.shard.created', plan.plan_id, spec.id, ordinals),
@@ -119,7 +124,7 @@ async function storeSegments(
     }
   }
   for (const ordinal of reused_ordinals) board.done(ordinal);
-  stage.reused += reused.length;
+  stage.reused += reused_ordinals.length;
 }
 
 function assertWithinCap(stage: LiveStage, drafts: readonly SegmentDraft[]): void {

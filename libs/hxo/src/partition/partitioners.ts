@@ -1,7 +1,12 @@
+import { byDagDepth } from './by-dag-depth.js';
 import { byFilesize } from './by-filesize.js';
+import { byModule } from './by-module.js';
+import { byRouteMap } from './by-route-map.js';
 import type { Partitioner } from './contract.js';
+
+const all = [byFilesize, byModule, byDagDepth, byRouteMap] as readonly Partitioner[];
 
 /** Every partitioner of this build, by name. */
 export const partitioners: ReadonlyMap<string, Partitioner> = new Map(
-  [byFilesize].map((partitioner) => [partitioner.name, partitioner as Partitioner]),
+  all.map((partitioner) => [partitioner.name, partitioner]),
 );
