@@ -51,13 +51,17 @@ export interface RawAnswer {
 }
 
 /** Sends bytes as they are and reads what comes back until the server closes, which the bytes should ask it to. */
-export async function exchange(port: number, bytes: string | Buffer): Promise<RawAnswer> {
+export async function exchange(
+  port: number,
+  bytes: string | Buffer,
+  silent_ms_max = 2_000,
+): Promise<RawAnswer> {
   const socket = connect(port, '127.0.0.1');
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => void chunks.push(chunk));
   // The server may reset a connection whose bytes it no longer wants; what it said before that counts.
   socket.on('error', () => {});
-  socket.setTimeout(2_000, () => socket.destroy());
+  socket.setTimeout(silent_ms_max, () => socket.destroy());
   socket.end(bytes);
   await once(socket, 'close').catch(() => {});
   const text = Buffer.concat(chunks)

@@ -21,7 +21,7 @@ afterEach(async () => {
 async function flood(requests: number): Promise<{ counts: Record<string, number>; last: string }> {
   const one = request('GET /api/hxo/plans', ['Host: localhost', 'Authorization: Bearer x']);
   const open = one.replace('Connection: close\r\n', '');
-  const { head, body } = await exchange(server.port, open.repeat(requests - 1) + one);
+  const { head, body } = await exchange(server.port, open.repeat(requests - 1) + one, 20_000);
   const answers = `${head}\r\n\r\n${body}`.split(/(?=HTTP\/1\.1 \d{3} )/);
   const counts: Record<string, number> = {};
   for (const answer of answers) counts[answer.slice(9, 12)] = (counts[answer.slice(9, 12)] ?? 0) + 1;
