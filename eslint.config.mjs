@@ -12,6 +12,8 @@ const rooms = {
   'libs/adapters/files': ['libs/hxo', 'libs/truth'],
   'libs/adapters/threads': ['libs/hxo', 'libs/truth'],
   'libs/adapters/bullmq': ['libs/hxo', 'libs/truth'],
+  'libs/adapters/redis-cache': ['libs/hxo'],
+  'libs/adapters/http': ['libs/hxo'],
   'libs/adapters/pino': ['libs/hxo'],
   'libs/adapters/background': ['libs/hxo', 'libs/truth'],
   'libs/adapters/typeorm': ['libs/hxo', 'libs/truth'],

@@ -91,6 +91,20 @@ describe('the contract', () => {
     expect((await problemOf(receipt)).code).toBe('SHARD_NOT_FOUND');
   });
 
+  it('names modules of the registry as they are', async () => {
+    for (const path of ['@scope/größe', '%40scope/gr%C3%B6%C3%9Fe'])
+      expect(await (await get(`/api/hxo/registry/${path}`)).json()).toEqual({ module: '@scope/größe' });
+    const none = await get('/api/hxo/registry/none');
+    expect([none.status, (await problemOf(none)).code]).toEqual([404, 'REGISTRY_ENTRY_NOT_FOUND']);
+    expect((await problemOf(await get('/api/hxo/registry/'))).code).toBe('ROUTE_NOT_FOUND');
+    expect((await problemOf(await get('/api/hxo/registry/@scope%2Fname'))).code).toBe('MALFORMED_PATH');
+    expect((await get('/api/hxo/registry/@scope/größe', {})).status).toBe(401);
+    server.hxo.fault = new HxoError('CACHE_UNAVAILABLE', 'Redis is away.');
+    const away = await get('/api/hxo/registry/none');
+    expect([away.status, away.headers.get('retry-after')]).toEqual([503, '5']);
+    expect((await problemOf(away)).code).toBe('CACHE_UNAVAILABLE');
+  });
+
   it('streams artifacts', async () => {
     const { digest, blob } = server.hxo;
     const whole = await get(`/api/hxo/artifacts/${digest}`);
@@ -359,6 +373,7 @@ describe('who may call what', () => {
       'GET /api/hxo/plans hxo:view',
       'GET /api/hxo/plans/:plan_id/shards hxo:view',
       'GET /api/hxo/audit hxo:audit',
+      'GET /api/hxo/registry/*module hxo:view',
       'GET /api/hxo/search hxo:view',
       'GET /api/hxo/artifacts/:digest hxo:view',
       'GET /api/genesis/events anyone',

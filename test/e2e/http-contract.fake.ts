@@ -158,6 +158,12 @@ export class FakeHxo extends Hxo {
     return { bytes: this.blob.length, stream: Readable.from([this.blob]) };
   }
 
+  async registryEntry(module: string): Promise<Json> {
+    this.called();
+    if (module !== '@scope/größe') throw new HxoError('REGISTRY_ENTRY_NOT_FOUND', `No module ${module}.`);
+    return { module };
+  }
+
   async search({ query, plan_id, limit }: SearchQuery): Promise<SearchView> {
     this.called();
     if (plan_id === undefined)

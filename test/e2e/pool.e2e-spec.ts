@@ -114,6 +114,8 @@ describe('The pool of threads and processes', () => {
         artifacts_dir: join(dir, 'artifacts'),
         workspace: { root: dir, forbidden: [] },
         extra_executors: [fixture('probe.mjs').href],
+        cache: { dir: join(dir, 'cache') },
+        allowed_hosts: [],
       },
       lanes: 64,
       workers: 2,
@@ -255,6 +257,8 @@ describe('The pool of threads and processes', () => {
         artifacts_dir: join(dir, 'artifacts'),
         workspace: { root: join(dir, 'absent'), forbidden: [] },
         extra_executors: [],
+        cache: { dir: join(dir, 'cache') },
+        allowed_hosts: [],
       },
     });
     for (const isolation of isolations) {

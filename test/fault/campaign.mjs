@@ -14,8 +14,8 @@ const stuck_ms = 150_000;
 const redis_clear_max_ms = 100_000;
 /** BullMQ trims its own events by whole nodes of a stream (`MAXLEN ~`), which have so many entries. */
 const events_max = 100;
-/** What stays in Redis when nothing is under way: workers, and the furniture of queues, whose size does not depend on plans. */
-const furniture = /^\{hxo\}:(workers|worker:.*|bundles-[^:]+:(meta|id|marker|stalled-check))$/;
+/** What stays in Redis when nothing is under way: workers, what priming put into the cache, and the furniture of queues. */
+const furniture = /^\{hxo\}:(workers|worker:.*|cache:.*|bundles-[^:]+:(meta|id|marker|stalled-check))$/;
 
 /**
  * A quiet plan, then plans under `times` faults, then a verdict from the store and the ledger. Kills everything that it

@@ -149,6 +149,13 @@ export class HxoController {
     return this.hxo.audit(withLimit(query));
   }
 
+  /** Modules are named as they are, slashes included: `/api/hxo/registry/@scope/name`. */
+  @Get('registry/*module')
+  @Needs('hxo:view')
+  registryEntry(@Param('module') module: readonly string[]): Promise<Json> {
+    return this.hxo.registryEntry(module.join('/'));
+  }
+
   @Get('search')
   @Needs('hxo:view')
   search(@Query(new Validated(SearchQueryDto, 'INVALID_QUERY')) query: SearchQueryDto): Promise<SearchView> {

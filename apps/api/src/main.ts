@@ -12,12 +12,15 @@ import { BullTransport } from '#adapters/bullmq';
 import { createThreadTransport } from '#adapters/threads';
 import type { Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
+import { cachePlace, openCache } from '../../open-cache.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background-thread.js';
 import { configureHttp } from './http-server.js';
 import { PlanLog } from './plan-log.js';
 
+/** A caller of the API waits so long for a cache that is away. */
+const cache_wait_ms = 2_000;
 /** Exit code: the store can no longer be trusted to keep what it acknowledges. */
 const exit_store_failed = 70;
 
@@ -38,6 +41,9 @@ async function main(settings: Settings, log: Log): Promise<void> {
   });
   const artifacts = createArtifactStore(settings.artifacts_dir);
   await artifacts.sweep(Date.now());
+  const cache = openCache(cachePlace(settings), cache_wait_ms);
+  // What has expired only takes room: nothing waits for it to be gone.
+  void cache.sweep();
   const work = {
     artifacts_dir: settings.artifacts_dir,
     workspace: { root: settings.workspace, forbidden: hxoFiles(settings) },
@@ -51,7 +57,12 @@ async function main(settings: Settings, log: Log): Promise<void> {
     settings.redis === null
       ? createThreadTransport({
           member: new URL('../../worker/src/pool-member.js', import.meta.url),
-          member_options: { ...work, extra_executors },
+          member_options: {
+            ...work,
+            extra_executors,
+            cache: cachePlace(settings),
+            allowed_hosts: settings.prime_allowed_hosts,
+          },
           workers: settings.worker_concurrency,
           lanes: settings.worker_lanes,
           env: processEnvironment(),
@@ -65,7 +76,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
         });
 
   const partition_context = { workspace: createWorkspace(work.workspace) };
-  const ports = { store, artifacts, background, transport, catalogue, partition_context, log };
+  const ports = { store, artifacts, cache, background, transport, catalogue, partition_context, log };
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(settings, ports), {
     bodyParser: false,
     abortOnError: false,
@@ -89,6 +100,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     plan_log.close();
     await app.close();
     await background.close();
+    cache.close();
     await store.close();
     log.info('HXO has stopped. Unfinished plans go on at the next start.');
   });

@@ -40,6 +40,7 @@ const statuses: { readonly [Code in ProblemCode]: number } = {
   STAGE_NOT_FOUND: 404,
   SHARD_NOT_FOUND: 404,
   ARTIFACT_NOT_FOUND: 404,
+  REGISTRY_ENTRY_NOT_FOUND: 404,
   INDEX_NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   REQUEST_TIMEOUT: 408,
@@ -58,6 +59,7 @@ const statuses: { readonly [Code in ProblemCode]: number } = {
   INTERNAL_ERROR: 500,
   HXO_DISABLED: 503,
   STORE_UNAVAILABLE: 503,
+  CACHE_UNAVAILABLE: 503,
   NOT_READY: 503,
 };
 

@@ -7,11 +7,13 @@ let client: HxoClient;
 /** The Retry-After of each 429 to come; afterwards the server answers. */
 let refusals: (string | null)[];
 let asked: number;
+let paths: (string | undefined)[];
 let notes: string[];
 
 beforeEach(async () => {
-  [refusals, asked, notes] = [[], 0, []];
-  server = createServer((_request, response) => {
+  [refusals, asked, notes, paths] = [[], 0, [], []];
+  server = createServer((request, response) => {
+    paths.push(request.url);
     asked++;
     const wait = refusals.shift();
     if (wait === undefined) return response.end('{"plan_id":"p"}');
@@ -48,4 +50,11 @@ describe('a server that has had too many requests', () => {
     await expect(client.status('p')).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', exit_code: 4 });
     expect({ asked, notes }).toEqual({ asked: 1, notes: [] });
   });
+});
+
+it('names modules by their own slashes, and none that would name another route', async () => {
+  await client.registry('@scope/größe');
+  expect(paths).toEqual(['/api/hxo/registry/%40scope/gr%C3%B6%C3%9Fe']);
+  for (const module of ['', '@scope/', '../plans', 'a/./b'])
+    await expect(async () => client.registry(module)).rejects.toThrow(/names nothing/);
 });

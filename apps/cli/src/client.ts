@@ -92,6 +92,11 @@ export class HxoClient {
     return this.json('GET', withQuery(path`/api/hxo/plans/${planId}/shards`, query));
   }
 
+  /** What the registry cache knows of a module. Its slashes are slashes of the path. */
+  registry(module: string): Promise<unknown> {
+    return this.json('GET', `/api/hxo/registry/${module.split('/').map(segment).join('/')}`);
+  }
+
   search(query: Query): Promise<SearchView> {
     return this.json('GET', withQuery('/api/hxo/search', query));
   }

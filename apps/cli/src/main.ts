@@ -7,6 +7,7 @@ import { addEventCommand } from './event-command.js';
 import { CommandError, exit_code_help, exit_codes, UsageError } from './exit-codes.js';
 import { addPlanCommands } from './plan-commands.js';
 import { addProofCommands } from './proof-commands.js';
+import { addRegistryCommand } from './registry-command.js';
 import { addSearchCommand } from './search-command.js';
 import { printable } from './session.js';
 
@@ -20,6 +21,7 @@ Examples:
   hxo unpack <plan_id> pack ./restored  restore what stage "pack" packed
   hxo search install guide              find pages of indexed documentation
   hxo events --topic "hxo.shard.*" --follow
+  hxo registry @scope/name              what the registry knows of a module
   hxo doctor                            when something is wrong
 
 ${exit_code_help}`;
@@ -41,6 +43,7 @@ const program = new Command('hxo')
   .exitOverride();
 addPlanCommands(program);
 addEventCommand(program);
+addRegistryCommand(program);
 addSearchCommand(program);
 addProofCommands(program);
 addDoctorCommand(program);

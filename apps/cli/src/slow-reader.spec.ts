@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createArtifactStore } from '#adapters/files';
 import { executors } from '#executors';
-import type { CollectedShard, ExecutorContext, StageOutput } from '#hxo';
+import type { Cache, CollectedShard, ExecutorContext, HttpClient, StageOutput } from '#hxo';
 import { sha256, type Digest } from '#truth';
 import { HxoClient } from './client.js';
 import { unpackStage } from './unpack-stage.js';
@@ -32,6 +32,8 @@ beforeAll(async () => {
   output = await packStage({
     artifacts,
     workspace: { list: async () => [], read: async function* () { yield Buffer.from('x'); } }, // prettier-ignore
+    cache: {} as Cache,
+    http: {} as HttpClient,
     signal: new AbortController().signal,
     log: () => undefined,
   });

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { executors } from '#executors';
-import type { ExecutorContext, ReportView, StageOutput } from '#hxo';
+import type { Cache, ExecutorContext, HttpClient, ReportView, StageOutput } from '#hxo';
 import { sha256, type Digest } from '#truth';
 import { CommandError, exit_codes, ServerUnreachable } from './exit-codes.js';
 import { unpackStage, type PackSource } from './unpack-stage.js';
@@ -25,6 +25,8 @@ beforeEach(async () => {
   const context: ExecutorContext = {
     artifacts,
     workspace: createWorkspace({ root: folder, forbidden: [join(folder, 'artifacts')] }),
+    cache: {} as Cache,
+    http: {} as HttpClient,
     signal: new AbortController().signal,
     log: () => undefined,
   };

@@ -8,7 +8,9 @@ import { BundleWorker } from '#adapters/bullmq';
 import { workspaceFingerprint } from '#adapters/files';
 import type { Log } from '#adapters/pino';
 import { createThreadTransport } from '#adapters/threads';
+import { cachePlace } from '../../open-cache.js';
 import { listen, start, stopOnSignal } from '../../start.js';
+import type { PoolMemberOptions } from './pool-member.js';
 
 async function main(settings: Settings, log: Log): Promise<void> {
   if (settings.redis === null) {
@@ -21,7 +23,13 @@ async function main(settings: Settings, log: Log): Promise<void> {
   const workspace = { root: settings.workspace, forbidden: hxoFiles(settings) };
   const pool = createThreadTransport({
     member: new URL('./pool-member.js', import.meta.url),
-    member_options: { artifacts_dir: settings.artifacts_dir, workspace, extra_executors },
+    member_options: {
+      artifacts_dir: settings.artifacts_dir,
+      workspace,
+      extra_executors,
+      cache: cachePlace(settings),
+      allowed_hosts: settings.prime_allowed_hosts,
+    } satisfies PoolMemberOptions,
     workers: settings.worker_concurrency,
     lanes: settings.worker_lanes,
     env: processEnvironment(),

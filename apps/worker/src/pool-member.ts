@@ -1,10 +1,15 @@
 /**
- * The script of one pool thread or process: executors, artifacts and workspace put together, then served.
+ * The script of one pool thread or process: executors and all that they may use put together, then served.
  */
-import { registerExecutors } from '#hxo/execute';
+import { registerExecutors, type HttpClient } from '#hxo/execute';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
+import type { HostRule } from '#adapters/http';
 import { serveMember } from '#adapters/threads';
 import { loadExecutors } from '#executors';
+import { openCache, type CachePlace } from '../../open-cache.js';
+
+/** A shard waits so long for a cache that is away, and is then retried: a Redis that restarts costs no shard. */
+const cache_wait_ms = 10_000;
 
 /** What the pool passes to its members as `member_options`. */
 export interface PoolMemberOptions {
@@ -13,13 +18,26 @@ export interface PoolMemberOptions {
   readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
   /** File URLs of further executor modules. */
   readonly extra_executors: readonly string[];
+  readonly cache: CachePlace;
+  /** HXO_PRIME_ALLOWED_HOSTS. */
+  readonly allowed_hosts: readonly HostRule[];
 }
 
 serveMember(async (options) => {
-  const { artifacts_dir, workspace, extra_executors } = options as PoolMemberOptions;
+  const { artifacts_dir, workspace, extra_executors, cache, allowed_hosts } = options as PoolMemberOptions;
   return {
     executors: registerExecutors(await loadExecutors(extra_executors)),
     artifacts: createArtifactStore(artifacts_dir),
     workspace: createWorkspace(workspace),
+    cache: openCache(cache, cache_wait_ms),
+    http: httpClient(allowed_hosts),
   };
 });
+
+/** Loaded at the first request, which most members never make: they start the sooner. */
+function httpClient(allowed: readonly HostRule[]): HttpClient {
+  let loaded: Promise<HttpClient> | undefined;
+  const load = (): Promise<HttpClient> =>
+    (loaded ??= import('#adapters/http').then(({ createHttpClient }) => createHttpClient({ allowed })));
+  return { request: async (request) => (await load()).request(request) };
+}

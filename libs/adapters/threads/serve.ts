@@ -5,7 +5,9 @@ import {
   runBundle,
   type ArtifactStore,
   type Bundle,
+  type Cache,
   type Executor,
+  type HttpClient,
   type Workspace,
 } from '#hxo/execute';
 import { lane_fd, lane_idle, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
@@ -19,6 +21,8 @@ export interface MemberEquipment {
   readonly executors: ReadonlyMap<string, Executor>;
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly cache: Cache;
+  readonly http: HttpClient;
 }
 
 /**

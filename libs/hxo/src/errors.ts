@@ -5,6 +5,7 @@ export type HxoErrorCode =
   | 'STAGE_NOT_FOUND' // 404
   | 'SHARD_NOT_FOUND' // 404
   | 'ARTIFACT_NOT_FOUND' // 404
+  | 'REGISTRY_ENTRY_NOT_FOUND' // 404: no plan has put such a module into the registry
   | 'INDEX_NOT_FOUND' // 404: nothing to search yet, or its artifacts are gone
   | 'PLAN_FINISHED' // 409: aborting or submitting a plan that has ended
   | 'PLAN_ALREADY_SUBMITTED' // 409
@@ -16,6 +17,7 @@ export type HxoErrorCode =
   | 'FORBIDDEN' // 403: the actor's role lacks the capability
   | 'INVALID_QUERY' // 400: a query parameter
   | 'HXO_DISABLED' // 503: HXO_ENABLED=false
+  | 'CACHE_UNAVAILABLE' // 503: the cache cannot be reached; Retry-After
   | 'STORE_UNAVAILABLE'; // 503: the checkpoint store is locked, full or read-only; Retry-After
 
 /** A field that is wrong, for `errors[]` of problem+json. */

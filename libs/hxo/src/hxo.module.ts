@@ -7,6 +7,7 @@ import type { CheckpointStore } from './checkpoint/checkpoint-store.js';
 import { system_clock } from './clock.js';
 import { Engine, type EngineLog } from './engine.js';
 import type { ArtifactStore } from './execute/artifact-store.js';
+import type { Cache } from './execute/cache.js';
 import type { Transport } from './execute/transport.js';
 import { Hxo } from './hxo.js';
 import { HxoService } from './hxo.service.js';
@@ -25,6 +26,8 @@ import { hxo_version } from './version.js';
 export interface HxoOptions {
   readonly store: CheckpointStore;
   readonly artifacts: ArtifactStore;
+  /** The cache that the workers fill. */
+  readonly cache: Cache;
   readonly background: Background;
   readonly transport: Transport;
   readonly catalogue: Catalogue;
@@ -43,7 +46,7 @@ export interface HxoOptions {
 export class HxoModule {
   /** `imports` offer GenesisBus, Journal and the signing key: a registered GenesisModule and TruthModule. */
   static register(options: HxoOptions, imports: NonNullable<ModuleMetadata['imports']>): DynamicModule {
-    const { store, artifacts, background, transport, catalogue, log } = options;
+    const { store, artifacts, cache, background, transport, catalogue, log } = options;
     const clock = system_clock;
     return {
       module: HxoModule,
@@ -97,6 +100,7 @@ export class HxoModule {
                 engine,
                 store,
                 artifacts,
+                cache,
                 background,
                 parser,
                 blueprint,

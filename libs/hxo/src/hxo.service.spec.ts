@@ -41,3 +41,22 @@ it('answers what is damaged, and what to do, for a plan whose row cannot be read
   await expect(serviceOf(hxo, true).status(plan_id)).rejects.toMatchObject(damaged);
   await expect(serviceOf(hxo, true).plans({})).rejects.toMatchObject(damaged);
 });
+
+it('answers from the registry what is an entry, and nothing else', async () => {
+  hxo = await RunningEngine.start();
+  const values = new Map([
+    ['registry/lib', '{"module":"lib"}'],
+    ['registry/damaged', '{"module":'],
+    ['content/lib', '{}'],
+  ]);
+  const get = async (key: string) => (values.has(key) ? Buffer.from(values.get(key)!) : null);
+  const service = new HxoService({ cache: { get } } as unknown as HxoServicePorts);
+  expect(await service.registryEntry('lib')).toEqual({ module: 'lib' });
+  for (const module of ['damaged', 'none', '../content/lib', 'a\0b', 'x'.repeat(2_000)]) {
+    const missing = {
+      code: 'REGISTRY_ENTRY_NOT_FOUND',
+      message: expect.stringContaining('warm_registry') as string,
+    };
+    await expect(service.registryEntry(module)).rejects.toMatchObject(missing);
+  }
+});

@@ -15,6 +15,7 @@ import type { Engine } from './engine.js';
 import { HxoError } from './errors.js';
 import { docsIndexOf, newestDocsIndex } from './find-docs-index.js';
 import { ArtifactMissing, type ArtifactStore } from './execute/artifact-store.js';
+import { CacheLimitError, CacheUnavailable, cacheKey, type Cache } from './execute/cache.js';
 import {
   Hxo,
   type Actor,
@@ -55,6 +56,7 @@ export interface HxoServicePorts {
   readonly engine: Engine;
   readonly store: CheckpointStore;
   readonly artifacts: ArtifactStore;
+  readonly cache: Cache;
   readonly background: Background;
   readonly parser: ParserLink;
   readonly blueprint: BlueprintLink;
@@ -180,6 +182,21 @@ export class HxoService extends Hxo {
     const bytes = await this.ports.artifacts.size(digest);
     if (bytes === null) throw new HxoError('ARTIFACT_NOT_FOUND', new ArtifactMissing(digest).message);
     return { bytes, stream: await this.ports.artifacts.open(digest) };
+  }
+
+  async registryEntry(module: string): Promise<Json> {
+    try {
+      const bytes = await this.ports.cache.get(cacheKey('registry', module));
+      if (bytes !== null) return JSON.parse(Buffer.from(bytes).toString()) as Json;
+    } catch (error) {
+      if (error instanceof CacheUnavailable) throw new HxoError('CACHE_UNAVAILABLE', error.message);
+      // No name of a module, or a value that somebody else put there: as if there were none.
+      if (!(error instanceof CacheLimitError || error instanceof SyntaxError)) throw error;
+    }
+    throw new HxoError(
+      'REGISTRY_ENTRY_NOT_FOUND',
+      `The registry has no module ${JSON.stringify(module.slice(0, 200))}. A plan with a stage of kind deploy.prime, partitioner by_module, executor warm_registry puts the workspace's modules there.`,
+    );
   }
 
   async search({ query, limit, plan_id, stage }: SearchQuery): Promise<SearchView> {

@@ -81,6 +81,11 @@ export abstract class Hxo {
     query: PageQuery & { readonly stage?: string; readonly phase?: string },
   ): Promise<Page<ShardView>>;
   abstract artifact(digest: Digest): Promise<{ readonly bytes: number; readonly stream: Readable }>;
+  /**
+   * What warm_registry put into the registry of a module, by its name. Throws REGISTRY_ENTRY_NOT_FOUND, and
+   * CACHE_UNAVAILABLE when the cache is away.
+   */
+  abstract registryEntry(module: string): Promise<Json>;
   /** Searches the documentation that a stage of kind docs.index made an index of. Throws INDEX_NOT_FOUND. */
   abstract search(query: SearchQuery): Promise<SearchView>;
   abstract audit(query: PageQuery): Promise<Page<AuditView>>;

@@ -74,6 +74,8 @@ const defaults = {
   worker_executors: [],
   worker_port: 8001,
   executors: [],
+  prime_allowed_hosts: [],
+  cache_dir: '/srv/app/.hxo/cache',
   warnings: [],
 };
 
@@ -171,6 +173,16 @@ describe('bad values', () => {
       }
     },
   );
+
+  it('HXO_PRIME_ALLOWED_HOSTS is a list of hosts, not of URLs', () => {
+    const { prime_allowed_hosts } = read({ HXO_PRIME_ALLOWED_HOSTS: 'localhost:3000, 10.0.0.0/8' });
+    expect(prime_allowed_hosts).toEqual([
+      { host: 'localhost', prefix_bits: null, port: 3000 },
+      { host: '10.0.0.0', prefix_bits: 8, port: null },
+    ]);
+    const problems = problemsOf({ HXO_PRIME_ALLOWED_HOSTS: 'localhost, https://example.com' });
+    expect(problems.HXO_PRIME_ALLOWED_HOSTS).toContain('10.0.0.0/8');
+  });
 
   it('lets shards that wait share HXO_MAX_CONCURRENCY, unless HXO_WORKER_CONCURRENCY bounds all of a process', () => {
     expect(read({ HXO_MAX_CONCURRENCY: '13' })).toMatchObject({ worker_concurrency: 6, worker_lanes: 3 });

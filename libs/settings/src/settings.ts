@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
+import { type AllowedHost, allowed_host_forms, parseAllowedHost } from './allowed-hosts.js';
 import { type Environment, SettingsReader } from './reader.js';
 import { defaultOf, nearestVariable, settings_table } from './variables.js';
 
@@ -45,6 +46,10 @@ export interface Settings {
   readonly worker_port: number;
   /** Globs of compiled modules, relative to the current directory. */
   readonly executors: readonly string[];
+  /** Where the HTTP cache is kept warm: no other host is asked for anything. */
+  readonly prime_allowed_hosts: readonly AllowedHost[];
+  /** Folder of the registry cache and the content cache, when HXO runs embedded. */
+  readonly cache_dir: string;
   /** Sentences to log at start: allowed, but perhaps not what was meant. */
   readonly warnings: readonly string[];
 }
@@ -106,6 +111,8 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     worker_executors: Object.freeze(read.list('HXO_WORKER_EXECUTORS')),
     worker_port: read.integer('HXO_WORKER_PORT', 0, 65_535),
     executors: Object.freeze(read.list('HXO_EXECUTORS')),
+    prime_allowed_hosts: readAllowedHosts(read),
+    cache_dir: join(home, 'cache'),
   };
   refuseOpenDoor(read, settings.host, settings.tokens);
   refusePostgres(read);
@@ -217,6 +224,17 @@ function readRedis(read: SettingsReader, machine: Machine): RedisSettings | null
     );
   }
   return Object.freeze({ url, bundle_key });
+}
+
+function readAllowedHosts(read: SettingsReader): readonly AllowedHost[] {
+  const entries = read.list('HXO_PRIME_ALLOWED_HOSTS').map(parseAllowedHost);
+  if (entries.includes(null)) {
+    read.refuse(
+      'HXO_PRIME_ALLOWED_HOSTS',
+      `hosts and addresses are allowed, with or without a port, comma-separated: ${allowed_host_forms}.`,
+    );
+  }
+  return Object.freeze(entries.filter((entry) => entry !== null));
 }
 
 /** Ignoring it would keep a fleet's plans in a file of one machine: better not to start. */

@@ -69,6 +69,12 @@ export const settings_table = [
     meaning: 'Your own executors: globs of compiled modules, comma-separated',
   },
   {
+    name: 'HXO_PRIME_ALLOWED_HOSTS',
+    default: '',
+    meaning:
+      'Hosts that prime_caches may ask for pages: host, host:port, address or network/bits, comma-separated; none when left out',
+  },
+  {
     name: 'HXO_REDIS_URL',
     default: '',
     meaning: 'Redis that carries bundles to workers: redis:// or rediss://; without it HXO runs embedded',

@@ -11,9 +11,11 @@ import {
   RetryShard,
   routesOf,
   sha256,
+  type Cache,
   type CollectedShard,
   type Digest,
   type ExecutorContext,
+  type HttpClient,
   type Json,
   type Partitioner,
   type StageOutput,
@@ -45,7 +47,8 @@ function write(path: string, content: string | Buffer): void {
 
 function context(signal = new AbortController().signal): ExecutorContext {
   const workspace = createWorkspace({ root: source, forbidden: [] });
-  return { artifacts, workspace, signal, log: () => undefined };
+  const unused = { cache: {} as Cache, http: {} as HttpClient };
+  return { artifacts, workspace, signal, log: () => undefined, ...unused };
 }
 
 interface Draft {

@@ -15,6 +15,8 @@ import {
   type Partitioner,
   type ShardDraft,
   type StageOutput,
+  type Cache,
+  type HttpClient,
 } from '#hxo/execute';
 import { byAssetBucket } from '../../../hxo/src/partition/by-asset-bucket.js';
 import { byFilesize } from '../../../hxo/src/partition/by-filesize.js';
@@ -45,6 +47,8 @@ function context(signal = new AbortController().signal): ExecutorContext {
     artifacts,
     workspace: createWorkspace({ root: source, forbidden: [] }),
     signal,
+    cache: {} as Cache,
+    http: {} as HttpClient,
     log: () => undefined,
   };
 }

@@ -19,9 +19,11 @@ import {
   FailShard,
   parseDigest,
   sha256,
+  type Cache,
   type CollectedShard,
   type Digest,
   type ExecutorContext,
+  type HttpClient,
   type Json,
   type StageOutput,
 } from '#hxo/execute';
@@ -64,6 +66,8 @@ function context(signal = new AbortController().signal): ExecutorContext {
   return {
     artifacts,
     workspace: createWorkspace({ root: source, forbidden: [] }),
+    cache: {} as Cache,
+    http: {} as HttpClient,
     signal,
     log: () => undefined,
   };

@@ -1,6 +1,8 @@
 /** The executor contract: all that an executor may import. */
 export * from './contract.js';
 export * from './artifact-store.js';
+export * from './cache.js';
+export * from './http-client.js';
 export * from './workspace.js';
 export * from './transport.js';
 export * from '../plan/stage-config.js';

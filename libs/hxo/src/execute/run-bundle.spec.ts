@@ -2,7 +2,9 @@ import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { canonicalJson, sha256, type Digest, type Json } from '#truth';
 import type { ArtifactStore } from './artifact-store.js';
+import type { Cache } from './cache.js';
 import { FailShard, HaltWorker, RetryShard, type Executor, type ExecutorContext } from './contract.js';
+import type { HttpClient } from './http-client.js';
 import { registerExecutors, runBundle, type BundleHost } from './run-bundle.js';
 import type { Bundle, Outcome } from './transport.js';
 import type { Workspace } from './workspace.js';
@@ -48,6 +50,8 @@ class RecordingHost implements BundleHost {
   readonly executors;
   readonly artifacts = new MemoryArtifacts() as unknown as ArtifactStore;
   readonly workspace = {} as Workspace;
+  readonly cache = {} as Cache;
+  readonly http = {} as HttpClient;
   readonly controller = new AbortController();
   readonly signal = this.controller.signal;
   readonly batches: { outcomes: readonly Outcome[]; final: boolean }[] = [];

@@ -1,5 +1,6 @@
 import { sha256Stream, type Digest, type Json } from '#truth';
 import type { ArtifactStore } from './artifact-store.js';
+import type { Cache } from './cache.js';
 import {
   FailShard,
   RetryShard,
@@ -8,6 +9,7 @@ import {
   type ExecutorContext,
   type Shard,
 } from './contract.js';
+import type { HttpClient } from './http-client.js';
 import {
   acceptShard,
   acceptStage,
@@ -50,6 +52,8 @@ export interface BundleHost {
   readonly executors: ExecutorRegistry;
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly cache: Cache;
+  readonly http: HttpClient;
   /** Aborted when the plan is, or the worker must stop: shards under way are told, no other begins. */
   readonly signal: AbortSignal;
   /** Takes outcomes, in the order in which shards ended; `final` exactly once, on the last call. Never rejects. */
@@ -106,6 +110,8 @@ type Perform = (index: number, context: ExecutorContext) => Promise<Accepted>;
 class ShardContext implements ExecutorContext {
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly cache: Cache;
+  readonly http: HttpClient;
   timed_out = false;
   #controller: AbortController | undefined;
   #abort_reason: Error | undefined;
@@ -116,6 +122,8 @@ class ShardContext implements ExecutorContext {
   ) {
     this.artifacts = host.artifacts;
     this.workspace = host.workspace;
+    this.cache = host.cache;
+    this.http = host.http;
   }
 
   get signal(): AbortSignal {

@@ -1,0 +1,43 @@
+import { buffer } from 'node:stream/consumers';
+import {
+  canonicalJson,
+  RetryShard,
+  sha256,
+  type CollectedShard,
+  type Digest,
+  type ExecutorContext,
+  type StageOutput,
+} from '#hxo/execute';
+import { parseInputs } from './inputs.js';
+
+/** The first line of the artifact, so that a reader knows what follows. */
+const header = canonicalJson({ type: 'hxo-registry/v1' });
+
+/**
+ * Writes the stage's artifact `registry`: a header line, then the registry entry of each module, a line of canonical JSON
+ * each, in the order of the shards. It depends on nothing but the entries.
+ */
+export async function collect(
+  results: AsyncIterable<CollectedShard>,
+  context: ExecutorContext,
+): Promise<StageOutput> {
+  let modules = 0;
+  const lines = async function* (): AsyncGenerator<Buffer> {
+    yield Buffer.from(`${header}\n`);
+    for await (const shard of results) {
+      context.signal.throwIfAborted();
+      // Only the first part of a module has its entry.
+      if (parseInputs(shard.inputs).index > 0) continue;
+      modules++;
+      yield Buffer.concat([await readEntry(shard.digest, context), Buffer.from('\n')]);
+    }
+  };
+  const registry = await context.artifacts.put(lines());
+  return { digest: registry.digest, value: { modules }, artifacts: [{ name: 'registry', ...registry }] };
+}
+
+async function readEntry(digest: Digest, { artifacts }: ExecutorContext): Promise<Buffer> {
+  const entry = await buffer(await artifacts.open(digest));
+  if (sha256(entry) === digest) return entry;
+  throw new RetryShard('ARTIFACT_CORRUPT', `Artifact ${digest} has bytes that hash to another digest.`);
+}
