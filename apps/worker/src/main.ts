@@ -21,7 +21,12 @@ async function main(settings: Settings, log: Log): Promise<void> {
   const workspace = { root: settings.workspace, forbidden: hxoFiles(settings) };
   const pool = createThreadTransport({
     member: new URL('./pool-member.js', import.meta.url),
-    member_options: { artifacts_dir: settings.artifacts_dir, workspace, extra_executors },
+    member_options: {
+      artifacts_dir: settings.artifacts_dir,
+      workspace,
+      targets: { addresses: settings.targets, forbidden: workspace.forbidden },
+      extra_executors,
+    },
     workers: settings.worker_concurrency,
     env: processEnvironment(),
     log: (message) => log.warn(message),

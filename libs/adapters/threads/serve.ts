@@ -6,6 +6,7 @@ import {
   type ArtifactStore,
   type Bundle,
   type Executor,
+  type Targets,
   type Workspace,
 } from '#hxo/execute';
 import { lane_fd, lane_idle, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
@@ -19,6 +20,7 @@ export interface MemberEquipment {
   readonly executors: ReadonlyMap<string, Executor>;
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly targets?: Targets;
 }
 
 /**

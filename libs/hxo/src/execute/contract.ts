@@ -1,6 +1,7 @@
 import type { Digest, Json } from '#truth';
 import type { ConfigFields, RawConfig } from '../plan/stage-config.js';
 import type { ArtifactRef, ArtifactStore } from './artifact-store.js';
+import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
 
 /** One unit of work as its executor sees it. */
@@ -14,10 +15,12 @@ export interface Shard<Inputs> {
   readonly attempt: number;
 }
 
-/** What an executor may use. It gets nothing else: no database, no queue, no settings. */
+/** What an executor may use. It gets nothing else: no database of HXO's, no queue, no settings. */
 export interface ExecutorContext {
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  /** The databases that plans may name. Left out where there can be none. */
+  readonly targets?: Targets;
   /** Aborted at the shard's timeout, at the plan's abort, and when the worker must stop. */
   readonly signal: AbortSignal;
   log(message: string): void;

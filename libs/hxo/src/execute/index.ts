@@ -2,9 +2,11 @@
 export * from './contract.js';
 export * from './artifact-store.js';
 export * from './workspace.js';
+export * from './targets.js';
 export * from './transport.js';
 export * from '../plan/stage-config.js';
 export * from '../plan/config-fields.js';
+export * from '../sql/index.js';
 export type { PartitionContext, Partitioner, PartitionSummary, ShardDraft } from '../partition/contract.js';
 export { pastLimit } from './outcome.js';
 export * from './outcome-lines.js';

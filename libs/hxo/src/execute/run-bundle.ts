@@ -20,6 +20,7 @@ import {
 } from './outcome.js';
 import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
 import type { Bundle, Outcome } from './transport.js';
+import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
 
 const batch_outcomes_max = 1_024;
@@ -50,6 +51,7 @@ export interface BundleHost {
   readonly executors: ExecutorRegistry;
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly targets?: Targets;
   /** Aborted when the plan is, or the worker must stop: shards under way are told, no other begins. */
   readonly signal: AbortSignal;
   /** Takes outcomes, in the order in which shards ended; `final` exactly once, on the last call. Never rejects. */
@@ -106,6 +108,7 @@ type Perform = (index: number, context: ExecutorContext) => Promise<Accepted>;
 class ShardContext implements ExecutorContext {
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
+  readonly targets?: Targets;
   timed_out = false;
   #controller: AbortController | undefined;
   #abort_reason: Error | undefined;
@@ -116,6 +119,7 @@ class ShardContext implements ExecutorContext {
   ) {
     this.artifacts = host.artifacts;
     this.workspace = host.workspace;
+    if (host.targets !== undefined) this.targets = host.targets;
   }
 
   get signal(): AbortSignal {
