@@ -94,14 +94,17 @@ export class SqliteTarget implements TargetDatabase {
       await session.script('BEGIN');
       return;
     }
-    const end = performance.now() + (lock_timeout_ms || lock_wait_default_ms);
-    for (;;) {
+    const wait_ms = lock_timeout_ms || lock_wait_default_ms;
+    for (const end = performance.now() + wait_ms; ;) {
       try {
-        await session.script('BEGIN IMMEDIATE');
+        await session.script('PRAGMA busy_timeout = 0; BEGIN IMMEDIATE');
         return;
       } catch (error) {
         const locked = error instanceof TargetError && error.code === 'TARGET_LOCKED';
         if (!locked || performance.now() >= end) throw error;
+      } finally {
+        // Reads wait for commits, and commits for reads, as SQLite does by itself.
+        await session.script(`PRAGMA busy_timeout = ${wait_ms}`);
       }
       await sleep(lock_poll_ms * (0.5 + Math.random()), undefined, { signal });
     }
@@ -117,7 +120,7 @@ export class SqliteTarget implements TargetDatabase {
     // Loaded when it is needed: most members of a pool never are.
     const { default: Sqlite } = await import('better-sqlite3');
     try {
-      const db = new Sqlite(this.path, { fileMustExist: true, timeout: 0 });
+      const db = new Sqlite(this.path, { fileMustExist: true, timeout: lock_wait_default_ms });
       db.defaultSafeIntegers(true);
       // The ledger's row must be as durable as HXO's own record of the shard.
       db.pragma('synchronous = FULL');
