@@ -76,6 +76,7 @@ export async function tryFiles(
         if (known !== null) refuseDrift(known, migration);
         if (!runs || known !== null) continue;
         await named(migration, session.script(migration.sql));
+        if (database.dialect === 'postgres') await session.script(freshSession(inputs));
         ran++;
       }
       return ran;
@@ -83,6 +84,12 @@ export async function tryFiles(
   } finally {
     await database.close();
   }
+}
+
+/** Undoes what a file has set, within its transaction: when files are applied, each has a session of its own. */
+function freshSession({ options: { lock_timeout_ms, statement_timeout_ms } }: FileInputs): string {
+  return `RESET ALL; RESET ROLE; SET LOCAL lock_timeout = ${lock_timeout_ms};
+    SET LOCAL statement_timeout = ${statement_timeout_ms}; SET LOCAL standard_conforming_strings = on`;
 }
 
 /** Checks a file's text, and that it is not applied with another content. */
