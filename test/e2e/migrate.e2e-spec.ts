@@ -250,6 +250,25 @@ it('files without a target are refused, naming the variable; no files need none'
   expect(JSON.stringify(answer.body)).toContain('HXO_TARGET_DEFAULT_URL');
 });
 
+it('the example works, its backfill on a table that its files have just made', async () => {
+  const { system, probe } = await setUp('sqlite');
+  const people = `WITH p(id, n) AS (${probe.numbers(1, 12_000)})`;
+  system.write(
+    'migrations/0001_customer.sql',
+    'CREATE TABLE customer (id integer PRIMARY KEY, email text, email_key text);',
+  );
+  system.write(
+    'migrations/0002_people.sql',
+    `INSERT INTO customer (id, email) ${people} SELECT id, 'P' || id FROM p;`,
+  );
+  await started(system, probe);
+  const { plan_id } = await system.server.client.createAndSubmit(
+    readFileSync('examples/migrate.json', 'utf8'),
+  );
+  expect(await system.ended(plan_id)).toMatchObject({ phase: 'succeeded', total_shards: 3 + 4 });
+  expect(await probe.value(`SELECT count(*) FROM customer WHERE email_key = 'p' || id`)).toBe('12000');
+});
+
 it('a database that is away is waited for, and its password is shown nowhere', async () => {
   const { system } = await setUp('sqlite');
   const away = `postgres://someone:${postgres_password}@127.0.0.1:1/nowhere`;

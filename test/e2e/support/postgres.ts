@@ -21,7 +21,8 @@ export class PostgresServer {
     readonly port: number,
   ) {}
 
-  static async start(): Promise<PostgresServer> {
+  /** @param durable whether commits wait for the disk, which specs need not */
+  static async start({ durable = false } = {}): Promise<PostgresServer> {
     const bin = await binaries();
     const user = unprivileged();
     const folder = mkdtempSync(join(tmpdir(), 'hxo-postgres-'));
@@ -35,13 +36,18 @@ export class PostgresServer {
     );
     if (made.status !== 0) throw new Error(`initdb failed. ${made.error?.message ?? made.stderr}`);
     const port = await freePort();
-    // Nothing here outlives the spec, so nothing has to be on the disk.
-    const flags = ['fsync=off', 'listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=`];
-    const child = spawn(
-      join(bin, 'postgres'),
-      ['-D', data, ...flags.flatMap((flag) => ['-c', flag]), '-c', 'max_connections=50'],
-      { ...user, cwd: folder, stdio: 'ignore' },
-    );
+    const flags = [
+      `fsync=${durable ? 'on' : 'off'}`,
+      'listen_addresses=127.0.0.1',
+      `port=${port}`,
+      'unix_socket_directories=',
+      'max_connections=50',
+    ];
+    const child = spawn(join(bin, 'postgres'), ['-D', data, ...flags.flatMap((flag) => ['-c', flag])], {
+      ...user,
+      cwd: folder,
+      stdio: 'ignore',
+    });
     const server = new PostgresServer(folder, child, port);
     await server.#ready();
     return server;
