@@ -69,11 +69,11 @@ export class SqliteTarget implements TargetDatabase {
         options.signal?.throwIfAborted();
         const result = await work(session);
         options.signal?.throwIfAborted();
-        await session.script(options.end === 'rollback' ? 'ROLLBACK' : 'COMMIT');
+        session.exec(options.end === 'rollback' ? 'ROLLBACK' : 'COMMIT');
         return result;
       } catch (error) {
         // Some errors have SQLite roll back by itself.
-        if (this.#db?.inTransaction === true) await session.script('ROLLBACK').catch(() => this.close());
+        if (this.#db?.inTransaction === true) session.exec('ROLLBACK');
         throw error;
       }
     });
@@ -87,30 +87,30 @@ export class SqliteTarget implements TargetDatabase {
 
   /** Waits for the write lock without blocking: it is free for moments only while others write batch after batch. */
   async #begin(
-    session: TargetSession,
+    session: SqliteSession,
     { access, lock_timeout_ms, signal }: TransactionOptions,
   ): Promise<void> {
     if (access === 'read') {
-      await session.script('BEGIN');
+      session.exec('BEGIN');
       return;
     }
     const wait_ms = lock_timeout_ms || lock_wait_default_ms;
     for (const end = performance.now() + wait_ms; ;) {
       try {
-        await session.script('PRAGMA busy_timeout = 0; BEGIN IMMEDIATE');
+        session.exec('PRAGMA busy_timeout = 0; BEGIN IMMEDIATE');
         return;
       } catch (error) {
         const locked = error instanceof TargetError && error.code === 'TARGET_LOCKED';
         if (!locked || performance.now() >= end) throw error;
       } finally {
         // Reads wait for commits, and commits for reads, as SQLite does by itself.
-        await session.script(`PRAGMA busy_timeout = ${wait_ms}`);
+        session.exec(`PRAGMA busy_timeout = ${wait_ms}`);
       }
       await sleep(lock_poll_ms * (0.5 + Math.random()), undefined, { signal });
     }
   }
 
-  #use<T>(work: (session: TargetSession) => Promise<T>): Promise<T> {
+  #use<T>(work: (session: SqliteSession) => Promise<T>): Promise<T> {
     return this.#idle.during(async () => work(new SqliteSession(await this.#connect(), this.name)));
   }
 
@@ -160,6 +160,11 @@ class SqliteSession implements TargetSession {
       this.db.exec(sql);
       return Number((count.get() as bigint) - before);
     });
+  }
+
+  /** Runs statements that change no rows. */
+  exec(sql: string): void {
+    this.#guarded(() => this.db.exec(sql));
   }
 
   async *iterate(sql: string, values: readonly SqlValue[] = []): AsyncGenerator<SqlRow> {

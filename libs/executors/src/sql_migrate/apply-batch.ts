@@ -38,12 +38,12 @@ export async function applyBatch(
     const ledger = new Ledger(session, table);
     const key = { operation: batch.operation, item: batch.place };
     const detail = printRange(batch);
-    const known = await ledger.find(key);
-    if (known?.detail === detail) return known.rows_changed;
-    if (known !== null) throw overtaken();
+    if (!(await ledger.add(key, { checksum: batch.cut, detail, state: 'applied' }))) {
+      const known = (await ledger.find(key))!;
+      if (known.detail === detail) return known.rows_changed;
+      throw overtaken();
+    }
     await takeCut(batch, ledger);
-    if (!(await ledger.add(key, { checksum: batch.cut, detail, state: 'applied' })))
-      return (await ledger.find(key))!.rows_changed;
     const { changes } = await session.query(change.sql, change.values);
     await ledger.finish(key, changes);
     return changes;
@@ -71,8 +71,9 @@ async function knownRows(batch: BatchInputs, session: TargetSession, table: stri
   const ledger = new Ledger(session, table);
   const known = await ledger.find({ operation: batch.operation, item: batch.place });
   if (known?.detail === printRange(batch)) return known.rows_changed;
-  const latest = await ledger.holdCut(batch.operation);
-  if (known !== null || (latest !== batch.after && latest !== batch.cut)) throw overtaken();
+  const latest = await ledger.find({ operation: batch.operation, item: '' });
+  const cut = latest?.checksum ?? null;
+  if (known !== null || (cut !== batch.after && cut !== batch.cut)) throw overtaken();
   return null;
 }
 
@@ -82,16 +83,16 @@ async function knownRows(batch: BatchInputs, session: TargetSession, table: stri
  * tells the latest cut is held to the end of the transaction, so that it cannot move on under this batch.
  */
 async function takeCut({ operation, cut, after, recorded }: BatchInputs, ledger: Ledger): Promise<void> {
-  const header = { operation, item: '' };
+  if (await ledger.holdCut(operation, cut)) return;
   const begun =
     after === null
-      ? await ledger.add(header, { checksum: cut, detail: '', state: 'cut' })
+      ? await ledger.add({ operation, item: '' }, { checksum: cut, detail: '', state: 'cut' })
       : await ledger.moveCut(operation, after, cut);
-  if (begun) {
-    if ((await ledger.count(operation)) !== recorded) throw overtaken();
-    return;
-  }
-  if ((await ledger.holdCut(operation)) !== cut) throw overtaken();
+  // This batch's own row is there already.
+  const known = begun
+    ? (await ledger.count(operation)) === recorded + 1
+    : await ledger.holdCut(operation, cut);
+  if (!known) throw overtaken();
 }
 
 function overtaken(): FailShard {
@@ -103,7 +104,7 @@ function overtaken(): FailShard {
 
 /** Checks the inputs against the database's own catalogue; nothing of them reaches SQL unquoted but the statement. */
 async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<Change> {
-  const table = await database.describe(batch.table);
+  const table = await described(database, batch.table);
   if (table === null)
     throw new FailShard('TABLE_GONE', `Table ${batch.table} is gone since the plan was cut.`);
   const { work, key, operation } = batch;
@@ -126,6 +127,17 @@ async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<C
     sql: `UPDATE ${table.quoted} SET ${assigned.join(', ')} WHERE ${where.sql}`,
     values: [...entries.map(([, value]) => bound(value)), ...where.values],
   };
+}
+
+/** Tables as they were described last, by connection: batch follows batch, and a column that has gone is told by the database. */
+const tables = new WeakMap<TargetDatabase, TargetTable>();
+
+async function described(database: TargetDatabase, name: string): Promise<TargetTable | null> {
+  const known = tables.get(database);
+  if (known?.name === name) return known;
+  const table = await database.describe(name);
+  if (table !== null) tables.set(database, table);
+  return table;
 }
 
 /** SQLite would store 1 as 1.0 in a column without a type. */

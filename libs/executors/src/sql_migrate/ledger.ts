@@ -54,15 +54,15 @@ export class Ledger {
     );
   }
 
-  /** Keeps the backfill's latest cut from moving on until this transaction ends, and returns it. */
-  async holdCut(operation: string): Promise<string | null> {
+  /** Whether a cut is the backfill's latest; then it stays so until this transaction ends. */
+  async holdCut(operation: string, cut: string): Promise<boolean> {
     // SQLite has one writer at a time anyway.
     const hold = this.session.dialect === 'postgres' ? ' FOR SHARE' : '';
     const { rows } = await this.#query(
-      `SELECT checksum FROM ${this.table} WHERE operation = @ AND item = ''${hold}`,
-      [operation],
+      `SELECT 1 FROM ${this.table} WHERE operation = @ AND item = '' AND checksum = @${hold}`,
+      [operation, cut],
     );
-    return (rows[0]?.[0] as string | undefined) ?? null;
+    return rows.length > 0;
   }
 
   /** Moves the backfill's latest cut on. False when it was not the one expected. */
@@ -93,10 +93,20 @@ export class Ledger {
   }
 }
 
+/** Ledgers that are known to be there, by the connections that know it. */
+const made = new WeakMap<TargetDatabase, string>();
+
 /** Makes the ledger's table unless it is there; returns its name. Any number of workers may do so at once. */
 export async function ensureLedger(database: TargetDatabase, lock_timeout_ms: number): Promise<string> {
+  const known = made.get(database);
+  if (known !== undefined) return known;
   const { table, exists } = await database.ledger();
-  if (exists) return table;
+  if (!exists) await makeLedger(database, table, lock_timeout_ms);
+  made.set(database, table);
+  return table;
+}
+
+async function makeLedger(database: TargetDatabase, table: string, lock_timeout_ms: number): Promise<void> {
   await database.transaction({ access: 'write', lock_timeout_ms }, async (session) => {
     // CREATE TABLE IF NOT EXISTS of PostgreSQL fails when two run at the same moment.
     if (session.dialect === 'postgres') await session.query(`SELECT pg_advisory_xact_lock(${making_lock})`);
@@ -113,5 +123,4 @@ export async function ensureLedger(database: TargetDatabase, lock_timeout_ms: nu
        )`,
     );
   });
-  return table;
 }

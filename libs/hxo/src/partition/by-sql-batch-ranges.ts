@@ -15,6 +15,8 @@ import type { PartitionSummary, ShardDraft } from './contract.js';
 
 /** Batches are held in memory until all are cut, for each of them names the cut that it belongs to. */
 const ranges_max = 1_000_000;
+/** Batches of so many rows are found one by one, by a question each; smaller ones by numbering the rows. */
+const leaps_from = 500;
 
 /** Thrown when a table cannot be cut into batches. */
 export class TableRefused extends Error {
@@ -229,13 +231,35 @@ class Cutter {
       into.push({ place: places.next().value, range: { from, to }, rows, applied: false });
       from = to;
     };
-    const inGap = this.#within({ from, to: gap.to }, upper);
-    const every = `${this.#numbered(inGap.sql)} WHERE hxo_row % ${this.batch_size} = 0 ORDER BY hxo_row`;
-    for await (const row of this.session.iterate(every, inGap.values))
-      add(row.map(encodeKeyValue), this.batch_size);
-    const rest = this.#within({ from, to: gap.to }, upper);
+    const within = (): Predicate => this.#within({ from, to: gap.to }, upper);
+    if (this.batch_size >= leaps_from) {
+      for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
+        add(last, this.batch_size);
+    } else {
+      for await (const last of this.#numberedEach(within())) add(last, this.batch_size);
+    }
+    const rest = within();
     const left = await this.count(rest);
     if (left > 0) add((await this.largest(rest))!, left);
+  }
+
+  /** The key of a batch's last row; null when there is no full batch left. */
+  async #leap(where: Predicate): Promise<KeyJson | null> {
+    const batch = `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT ${this.batch_size}`;
+    const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
+    const { rows } = await this.session.query(
+      `SELECT ${this.#list}, count(*) OVER () FROM (${batch}) AS hxo_batch ORDER BY ${backwards} LIMIT 1`,
+      where.values,
+    );
+    const [row] = rows;
+    if (row === undefined || Number(row.at(-1)) < this.batch_size) return null;
+    return row.slice(0, -1).map(encodeKeyValue);
+  }
+
+  /** The keys of all batches' last rows, streamed: small batches would cost more questions than rows. */
+  async *#numberedEach(where: Predicate): AsyncGenerator<KeyJson> {
+    const every = `${this.#numbered(where.sql)} WHERE hxo_row % ${this.batch_size} = 0 ORDER BY hxo_row`;
+    for await (const row of this.session.iterate(every, where.values)) yield row.map(encodeKeyValue);
   }
 
   #within(range: { readonly from: KeyJson | null; readonly to: KeyJson | null }, upper: KeyJson): Predicate {

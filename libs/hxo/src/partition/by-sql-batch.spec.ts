@@ -279,6 +279,20 @@ describe('tables', () => {
     );
   });
 
+  it('of large batches are cut as those of small ones are', async () => {
+    empty();
+    fill(Array.from({ length: 2_600 }, (_, i) => [(i * 7919) % 13, (i * 104_729) % 2_609]));
+    const rows = db.prepare('SELECT count(*) FROM tiles').pluck().get() as number;
+    const { batches, drafts } = await run({ ...work, batch_size: 600 });
+    expect(batches.map(count)).toEqual([600, 600, 600, 600, rows - 2_400]);
+    expect(drafts.map(({ weight }) => weight).slice(1)).toEqual([600, 600, 600, 600, rows - 2_400]);
+    expect(db.prepare('SELECT count(*) FROM tiles WHERE v <> 1').pluck().get()).toBe(0);
+    record(batches[1]!);
+    record(batches[3]!);
+    const again = (await run({ ...work, batch_size: 500 })).batches;
+    expect(again.map(count)).toEqual([500, 100, 600, 500, 100, 600, rows - 2_400]);
+  });
+
   it('name another operation for another run, key, table or work, and the same for another batch_size', async () => {
     const operation = async (more: Record<string, Json>): Promise<string> =>
       (await run({ table: 'many', set: { v: 1 }, ...more })).batches[0]!.operation;
