@@ -114,6 +114,7 @@ describe('migration files', () => {
     const nowhere = { ...context, targets: createTargets({ addresses: {}, forbidden: [] }) };
     await bySqlBatch.precheck!(bySqlBatch.parse({}), nowhere);
     expect(await run({})).toMatchObject({ drafts: [], summary: { matched: 0, taken: 0, truncated: 0 } });
+    await bySqlBatch.precheck!(bySqlBatch.parse({ migrations: 'nowhere' }), nowhere);
     await expect(run({ migrations: 'nowhere' })).rejects.toThrow('nowhere');
   });
 

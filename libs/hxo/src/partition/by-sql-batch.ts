@@ -130,14 +130,22 @@ function parse(config: RawConfig): BySqlBatchConfig {
 
 /** Refuses a target that is not configured. Files that do not exist yet need none. */
 async function precheck(config: BySqlBatchConfig, context: PartitionContext): Promise<void> {
-  if (config.table === null && (await listMigrations(config.migrations, context.workspace)).length === 0)
-    return;
+  if (config.table === null && !(await hasMigrations(config, context))) return;
   try {
     targetsOf(context).dialectOf(config.target);
   } catch (error) {
     if (error instanceof TargetError) throw new ConfigError('target', error.message);
     throw error;
   }
+}
+
+/** A folder that cannot be listed may be made by the stages before; when it is needed, partitioning says what is wrong. */
+async function hasMigrations(
+  { migrations }: BySqlBatchConfig,
+  { workspace }: PartitionContext,
+): Promise<boolean> {
+  const files = await listMigrations(migrations, workspace).catch(() => []);
+  return files.length > 0;
 }
 
 async function* partition(
