@@ -232,28 +232,30 @@ class Cutter {
       from = to;
     };
     const within = (): Predicate => this.#within({ from, to: gap.to }, upper);
-    if (this.batch_size >= leaps_from) {
-      for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
-        add(last, this.batch_size);
-    } else {
+    if (this.batch_size < leaps_from) {
       for await (const last of this.#numberedEach(within())) add(last, this.batch_size);
+      const left = await this.count(within());
+      if (left > 0) add((await this.largest(within()))!, left);
+      return;
     }
-    const rest = within();
-    const left = await this.count(rest);
-    if (left > 0) add((await this.largest(rest))!, left);
+    const known = into.length;
+    for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
+      add(last, this.batch_size);
+    // The last one alone may be smaller.
+    const last = into.at(-1);
+    if (last !== undefined && into.length > known)
+      into[into.length - 1] = { ...last, rows: await this.count(this.#within(last.range, upper)) };
   }
 
-  /** The key of a batch's last row; null when there is no full batch left. */
+  /** The key of the next batch's last row; null when there is no row left. */
   async #leap(where: Predicate): Promise<KeyJson | null> {
     const batch = `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT ${this.batch_size}`;
     const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
     const { rows } = await this.session.query(
-      `SELECT ${this.#list}, count(*) OVER () FROM (${batch}) AS hxo_batch ORDER BY ${backwards} LIMIT 1`,
+      `SELECT ${this.#list} FROM (${batch}) AS hxo_batch ORDER BY ${backwards} LIMIT 1`,
       where.values,
     );
-    const [row] = rows;
-    if (row === undefined || Number(row.at(-1)) < this.batch_size) return null;
-    return row.slice(0, -1).map(encodeKeyValue);
+    return rows[0]?.map(encodeKeyValue) ?? null;
   }
 
   /** The keys of all batches' last rows, streamed: small batches would cost more questions than rows. */
