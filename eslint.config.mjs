@@ -17,6 +17,7 @@ const rooms = {
   'libs/adapters/pino': ['libs/hxo'],
   'libs/adapters/background': ['libs/hxo', 'libs/truth'],
   'libs/adapters/typeorm': ['libs/hxo', 'libs/truth'],
+  'libs/adapters/sql': ['libs/hxo'],
 };
 
 const zones = Object.entries(rooms).map(([room, open]) => ({

@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { docs } from './docs/docs.mjs';
+import { backfill } from './backfill.mjs';
 import { fanOutAgainstPeers, million, scaling } from './fanout/benchmarks.mjs';
 import { merkle } from './merkle.mjs';
 import { pack } from './pack.mjs';
@@ -12,6 +13,7 @@ import { pack100k } from './pack-100k.mjs';
 
 /** Each returns { tables: name → rows, met: are its goals reached }. */
 const benchmarks = {
+  backfill,
   fanout: fanOutAgainstPeers,
   million,
   scaling,

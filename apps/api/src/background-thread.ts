@@ -18,6 +18,7 @@ import {
 import { createDocsSearch, loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
+import { createTargets, type TargetsOptions } from '#adapters/sql';
 import { openPlanReader } from '#adapters/typeorm';
 
 /** What each thread is started with. */
@@ -27,6 +28,7 @@ export interface BackgroundOptions {
   /** File URLs of further modules, which may bring partitioners. */
   readonly extra_executors: readonly string[];
   readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+  readonly targets: TargetsOptions;
 }
 
 /** Segments sent at a time, and characters of shard lines after which fewer are. */
@@ -38,11 +40,13 @@ const {
   artifacts_dir,
   extra_executors,
   workspace: workspace_options,
+  targets: target_options,
 } = workerData as BackgroundOptions;
 const catalogue = new Map(partitioners);
 for (const partitioner of await loadPartitioners(extra_executors))
   catalogue.set(partitioner.name, partitioner);
 const artifacts = createArtifactStore(artifacts_dir);
+const targets = createTargets(target_options);
 const reader = openPlanReader(db_path);
 const ahead = new HashedAhead();
 const search: (order: SearchOrder) => Promise<SearchHits> = createDocsSearch(artifacts);
@@ -53,7 +57,7 @@ async function partition(
   signal: AbortSignal,
 ): Promise<unknown> {
   const partitioner = catalogue.get(name)!;
-  const context = { workspace: createWorkspace(workspace_options, signal) };
+  const context = { workspace: createWorkspace(workspace_options, signal), targets };
   const segments = makeSegments(partitioner, partitioner.parse(config), content, context, options);
   let part: SegmentDraft[] = [];
   for (;;) {

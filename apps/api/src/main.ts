@@ -9,6 +9,7 @@ import { hxoFiles, processEnvironment, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
 import { createArtifactStore, createWorkspace, workspaceFingerprint } from '#adapters/files';
 import { BullTransport } from '#adapters/bullmq';
+import { createTargets } from '#adapters/sql';
 import { createThreadTransport } from '#adapters/threads';
 import type { Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
@@ -47,6 +48,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   const work = {
     artifacts_dir: settings.artifacts_dir,
     workspace: { root: settings.workspace, forbidden: hxoFiles(settings) },
+    targets: { addresses: settings.targets, forbidden: hxoFiles(settings) },
   };
   const background = new ThreadBackground(new URL('./background-thread.js', import.meta.url), {
     ...work,
@@ -75,7 +77,10 @@ async function main(settings: Settings, log: Log): Promise<void> {
           log: (message) => log.warn(message),
         });
 
-  const partition_context = { workspace: createWorkspace(work.workspace) };
+  const partition_context = {
+    workspace: createWorkspace(work.workspace),
+    targets: createTargets(work.targets),
+  };
   const ports = { store, artifacts, cache, background, transport, catalogue, partition_context, log };
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(settings, ports), {
     bodyParser: false,

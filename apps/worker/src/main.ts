@@ -26,6 +26,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     member_options: {
       artifacts_dir: settings.artifacts_dir,
       workspace,
+      targets: { addresses: settings.targets, forbidden: workspace.forbidden },
       extra_executors,
       cache: cachePlace(settings),
       allowed_hosts: settings.prime_allowed_hosts,

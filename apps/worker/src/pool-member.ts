@@ -4,6 +4,7 @@
 import { registerExecutors, type HttpClient } from '#hxo/execute';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import type { HostRule } from '#adapters/http';
+import { createTargets, type TargetsOptions } from '#adapters/sql';
 import { serveMember } from '#adapters/threads';
 import { loadExecutors } from '#executors';
 import { openCache, type CachePlace } from '../../open-cache.js';
@@ -16,6 +17,8 @@ export interface PoolMemberOptions {
   /** Folder of the artifact store. */
   readonly artifacts_dir: string;
   readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+  /** The databases that plans may name; none when left out. */
+  readonly targets?: TargetsOptions;
   /** File URLs of further executor modules. */
   readonly extra_executors: readonly string[];
   readonly cache: CachePlace;
@@ -24,13 +27,15 @@ export interface PoolMemberOptions {
 }
 
 serveMember(async (options) => {
-  const { artifacts_dir, workspace, extra_executors, cache, allowed_hosts } = options as PoolMemberOptions;
+  const { artifacts_dir, workspace, targets, extra_executors, cache, allowed_hosts } =
+    options as PoolMemberOptions;
   return {
     executors: registerExecutors(await loadExecutors(extra_executors)),
     artifacts: createArtifactStore(artifacts_dir),
     workspace: createWorkspace(workspace),
     cache: openCache(cache, cache_wait_ms),
     http: httpClient(allowed_hosts),
+    targets: createTargets(targets ?? { addresses: {}, forbidden: [] }),
   };
 });
 

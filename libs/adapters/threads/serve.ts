@@ -8,6 +8,7 @@ import {
   type Cache,
   type Executor,
   type HttpClient,
+  type Targets,
   type Workspace,
 } from '#hxo/execute';
 import { lane_fd, lane_idle, lane_record_bytes, type FromMember, type ToMember } from './protocol.js';
@@ -23,6 +24,7 @@ export interface MemberEquipment {
   readonly workspace: Workspace;
   readonly cache: Cache;
   readonly http: HttpClient;
+  readonly targets?: Targets;
 }
 
 /**

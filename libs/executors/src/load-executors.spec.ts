@@ -20,8 +20,9 @@ async function load(name: string, source: string) {
   return loadExecutors(await findExecutorModules([name], folder));
 }
 
+const built = executors.map(({ name }) => name);
+
 it('loads an executor, or a list of them, behind those of this build', async () => {
-  const built = executors.map(({ name }) => name);
   const names = async (name: string, source: string) => (await load(name, source)).map((each) => each.name);
   expect(await names('one.mjs', `export default ${whole};`)).toEqual([...built, 'mine']);
   expect(await names('two.mjs', `export default [${whole}, { ...${whole}, name: 'other' }];`)).toEqual([

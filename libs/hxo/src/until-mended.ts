@@ -5,9 +5,9 @@ import { backOff } from './schedule/back-off.js';
 /** Waits between two tries of what the machine did not let through. */
 const retry = { max_failures: Infinity, backoff_ms: 500, backoff_max_ms: 15_000 };
 
-/** System calls and SQLite calls that fail for want of something that people give back: space, memory, a disk, a permission. */
+/** System calls, SQLite calls and connections that fail for want of something that people give back: space, memory, a disk, a permission, a database. */
 const machine_trouble =
-  /^(ENOSPC|EDQUOT|EIO|EMFILE|ENFILE|ENOMEM|EAGAIN|EBUSY|EROFS|EACCES|EPERM|ESTALE|ETIMEDOUT|SQLITE_(BUSY|LOCKED|FULL|READONLY|IOERR|CANTOPEN|NOMEM|PROTOCOL).*)$/;
+  /^(ENOSPC|EDQUOT|EIO|EMFILE|ENFILE|ENOMEM|EAGAIN|EBUSY|EROFS|EACCES|EPERM|ESTALE|ETIMEDOUT|TARGET_UNREACHABLE|TARGET_LOCKED|SQLITE_(BUSY|LOCKED|FULL|READONLY|IOERR|CANTOPEN|NOMEM|PROTOCOL).*)$/;
 
 /**
  * Does something for a plan, again and again for as long as the machine is to blame: a full disk, or a thread that died,

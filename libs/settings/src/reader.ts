@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { defaultOf, secret_variables, type VariableName } from './variables.js';
+import { defaultOf, secret_variables, target_variable, type VariableName } from './variables.js';
 
 /** Environment variables by name, as in process.env. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -89,8 +89,17 @@ export class SettingsReader {
       .filter((item) => item !== '');
   }
 
+  /** Variables whose names fit a pattern and that hold something, with their trimmed texts, by name. */
+  matching(pattern: RegExp): [name: string, text: string][] {
+    return Object.entries(this.env)
+      .map(([name, value]): [string, string] => [name, value?.trim() ?? ''])
+      .filter(([name, value]) => pattern.test(name) && value !== '')
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
   refuse(variable: string, allowed: string): void {
-    const value = secret_variables.has(variable) ? null : (this.env[variable] ?? '');
+    const secret = secret_variables.has(variable) || target_variable.test(variable);
+    const value = secret ? null : (this.env[variable] ?? '');
     this.problems.push({ variable, value, allowed });
   }
 

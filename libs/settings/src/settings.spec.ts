@@ -71,6 +71,7 @@ const defaults = {
   log_file: '/srv/app/logs/app.log',
   log_level: 'info',
   redis: null,
+  targets: {},
   worker_executors: [],
   worker_port: 8001,
   executors: [],
@@ -290,14 +291,40 @@ describe('warnings', () => {
     expect(nearestVariable('GENESIS_MOD')).toBe('GENESIS_MODE');
     const { warnings } = read({
       HXO_SHARDS_TIMEOUT_MS: '1',
-      HXO_TARGET_DEFAULT_URL: 'sqlite:x',
+      HXO_TARGET_DEFAULT: 'sqlite:x',
       HOME: '/root',
     });
     expect(warnings).toEqual([
       expect.stringContaining('Did you mean HXO_SHARD_TIMEOUT_MS?'),
-      expect.stringContaining('sql_migrate'),
+      expect.stringContaining('Did you mean HXO_TARGET_DEFAULT_URL?'),
     ]);
   });
+});
+
+describe('targets', () => {
+  it('are named by their variables', () => {
+    const { targets, warnings } = read({
+      HXO_TARGET_DEFAULT_URL: 'sqlite:data/app.db',
+      HXO_TARGET_OLD_SHOP_URL: 'sqlite:///var/lib/shop.db',
+      HXO_TARGET_BOOKS_URL: 'postgres://me:pass@db:5433/books?sslmode=require',
+      HXO_TARGET_EMPTY_URL: ' ',
+    });
+    expect(warnings).toEqual([]);
+    expect(targets).toEqual({
+      default: { dialect: 'sqlite', path: '/srv/app/data/app.db' },
+      old_shop: { dialect: 'sqlite', path: '/var/lib/shop.db' },
+      books: { dialect: 'postgres', url: 'postgres://me:pass@db:5433/books?sslmode=require' },
+    });
+  });
+
+  it.each(['mysql://u:canary@h/d', 'sqlite:', 'sqlite://host/canary', 'postgres://u:canary@h', 'canary'])(
+    'refuse %s without showing it',
+    (url) => {
+      const variable = 'HXO_TARGET_DEFAULT_URL';
+      expect(problemsOf({ [variable]: url })[variable]).toContain('sqlite:app.db');
+      expect(() => read({ [variable]: url })).toThrow(/^(?!.*canary)/s);
+    },
+  );
 });
 
 describe('client settings', () => {

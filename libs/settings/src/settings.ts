@@ -2,7 +2,8 @@ import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { type AllowedHost, allowed_host_forms, parseAllowedHost } from './allowed-hosts.js';
 import { type Environment, SettingsReader } from './reader.js';
-import { defaultOf, nearestVariable, settings_table } from './variables.js';
+import { readTargets, type TargetSettings } from './targets.js';
+import { defaultOf, nearestVariable, settings_table, target_variable } from './variables.js';
 
 /** What the server runs by. Paths are absolute; `_ms` are milliseconds. Frozen. */
 export interface Settings {
@@ -40,6 +41,8 @@ export interface Settings {
   readonly log_level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   /** Null runs HXO embedded. */
   readonly redis: RedisSettings | null;
+  /** Databases that plans may name, by those names. */
+  readonly targets: Readonly<Record<string, TargetSettings>>;
   /** Executors that a worker process offers; empty is all that it has. */
   readonly worker_executors: readonly string[];
   /** Port of a worker's health and metrics; 0 is any free port. */
@@ -108,6 +111,7 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     log_file: read.isEmpty('HXO_LOG_FILE') ? null : read.path('HXO_LOG_FILE', defaultOf('HXO_LOG_FILE')),
     log_level: read.choice('HXO_LOG_LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
     redis: readRedis(read, machine),
+    targets: readTargets(read, cwd),
     worker_executors: Object.freeze(read.list('HXO_WORKER_EXECUTORS')),
     worker_port: read.integer('HXO_WORKER_PORT', 0, 65_535),
     executors: Object.freeze(read.list('HXO_EXECUTORS')),
@@ -269,10 +273,7 @@ function unknownVariables(env: Environment): string[] {
   const known = new Set<string>(settings_table.map((variable) => variable.name));
   return Object.keys(env)
     .filter((name) => /^(HXO|GENESIS)_/.test(name) && !known.has(name) && env[name]?.trim())
+    .filter((name) => !target_variable.test(name))
     .sort()
-    .map((name) =>
-      /^HXO_TARGET_.+_URL$/.test(name)
-        ? `${name} is set, but database migrations (sql_migrate) are not in this build: nothing reads it.`
-        : `${name} is not a setting of HXO and is ignored. Did you mean ${nearestVariable(name)}?`,
-    );
+    .map((name) => `${name} is not a setting of HXO and is ignored. Did you mean ${nearestVariable(name)}?`);
 }

@@ -96,6 +96,12 @@ export const settings_table = [
     meaning: 'Port of a worker for health and metrics; 0 takes any free one',
   },
   {
+    name: 'HXO_TARGET_DEFAULT_URL',
+    default: '',
+    meaning:
+      'Database of migrations: sqlite:app.db or postgres://user@host/name; HXO_TARGET_<NAME>_URL for a target of that name',
+  },
+  {
     name: 'HXO_URL',
     default: 'http://127.0.0.1:<HXO_PORT>',
     meaning: 'Server that the hxo command speaks to',
@@ -113,6 +119,9 @@ export const secret_variables: ReadonlySet<string> = new Set<VariableName>([
   'HXO_TOKEN',
   'HXO_BUNDLE_KEY',
 ]);
+
+/** `HXO_TARGET_<NAME>_URL`: a database that plans call by the name, in lower case. */
+export const target_variable = /^HXO_TARGET_([A-Z][A-Z0-9_]{0,62})_URL$/;
 
 /** The default of a variable, as text to parse. */
 export function defaultOf(name: VariableName): string {

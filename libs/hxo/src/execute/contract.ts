@@ -3,6 +3,7 @@ import type { ConfigFields, RawConfig } from '../plan/stage-config.js';
 import type { ArtifactRef, ArtifactStore } from './artifact-store.js';
 import type { Cache } from './cache.js';
 import type { HttpClient } from './http-client.js';
+import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
 
 /** One unit of work as its executor sees it. */
@@ -16,12 +17,14 @@ export interface Shard<Inputs> {
   readonly attempt: number;
 }
 
-/** What an executor may use. It gets nothing else: no database, no queue, no settings, no network but `http`. */
+/** What an executor may use. It gets nothing else: no database of HXO's, no queue, no settings, no network but these. */
 export interface ExecutorContext {
   readonly artifacts: ArtifactStore;
   readonly workspace: Workspace;
   readonly cache: Cache;
   readonly http: HttpClient;
+  /** The databases that plans may name. Left out where there can be none. */
+  readonly targets?: Targets;
   /** Aborted at the shard's timeout, at the plan's abort, and when the worker must stop. */
   readonly signal: AbortSignal;
   log(message: string): void;

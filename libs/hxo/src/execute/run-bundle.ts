@@ -22,6 +22,7 @@ import {
 } from './outcome.js';
 import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
 import type { Bundle, Outcome } from './transport.js';
+import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
 
 const batch_outcomes_max = 1_024;
@@ -54,6 +55,7 @@ export interface BundleHost {
   readonly workspace: Workspace;
   readonly cache: Cache;
   readonly http: HttpClient;
+  readonly targets?: Targets;
   /** Aborted when the plan is, or the worker must stop: shards under way are told, no other begins. */
   readonly signal: AbortSignal;
   /** Takes outcomes, in the order in which shards ended; `final` exactly once, on the last call. Never rejects. */
@@ -112,6 +114,7 @@ class ShardContext implements ExecutorContext {
   readonly workspace: Workspace;
   readonly cache: Cache;
   readonly http: HttpClient;
+  readonly targets?: Targets;
   timed_out = false;
   #controller: AbortController | undefined;
   #abort_reason: Error | undefined;
@@ -124,6 +127,7 @@ class ShardContext implements ExecutorContext {
     this.workspace = host.workspace;
     this.cache = host.cache;
     this.http = host.http;
+    if (host.targets !== undefined) this.targets = host.targets;
   }
 
   get signal(): AbortSignal {

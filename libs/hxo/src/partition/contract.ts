@@ -1,4 +1,5 @@
 import type { Digest, Json } from '#truth';
+import type { Targets } from '../execute/targets.js';
 import type { Workspace } from '../execute/workspace.js';
 import type { ConfigFields, RawConfig } from '../plan/stage-config.js';
 
@@ -26,6 +27,8 @@ export interface PartitionSummary {
 /** What partitioners may read. They run off the main thread. */
 export interface PartitionContext {
   readonly workspace: Workspace;
+  /** The databases that plans may name. Left out where there can be none. */
+  readonly targets?: Targets;
 }
 
 /** Splits a stage into shards. */

@@ -1,0 +1,239 @@
+import { realpathSync, statSync } from 'node:fs';
+import { sep } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Database from 'better-sqlite3';
+import {
+  TargetError,
+  targetVariable,
+  type SqlResult,
+  type SqlRow,
+  type SqlValue,
+  type TargetDatabase,
+  type TargetSession,
+  type TargetTable,
+  type TransactionOptions,
+} from '#hxo/execute';
+import { IdleTimer } from './idle-timer.js';
+import { describeSqlite, ledgerOfSqlite } from './sqlite-catalogue.js';
+
+/**
+ * How often a waiting writer looks whether the lock is free, in the first half of its wait and in the second. SQLite's own
+ * waits, up to 100 ms, starve it where others write batch after batch; but each look holds up a commit of theirs that it
+ * meets, so that looking often costs more than it gains.
+ */
+const lock_poll_ms = 20;
+const late_lock_poll_ms = 2;
+const lock_wait_default_ms = 5_000;
+
+interface SqliteOptions {
+  readonly forbidden: readonly string[];
+  readonly idle_ms: number;
+}
+
+/** A SQLite file. Its calls block the thread: it belongs in a process or a background thread, never on an event loop. */
+export class SqliteTarget implements TargetDatabase {
+  readonly dialect = 'sqlite';
+  #db: Database.Database | undefined;
+  readonly #idle: IdleTimer;
+
+  constructor(
+    readonly name: string,
+    private readonly path: string,
+    private readonly options: SqliteOptions,
+  ) {
+    this.#idle = new IdleTimer(options.idle_ms, () => void this.close());
+  }
+
+  query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
+    return this.#use((session) => session.query(sql, values));
+  }
+
+  script(sql: string): Promise<number> {
+    return this.#use((session) => session.script(sql));
+  }
+
+  iterate(): AsyncGenerator<SqlRow> {
+    throw new Error('Rows are streamed in a transaction only.');
+  }
+
+  ledger(): Promise<{ readonly table: string; readonly exists: boolean }> {
+    return this.#use(ledgerOfSqlite);
+  }
+
+  describe(table: string): Promise<TargetTable | null> {
+    return this.#use((session) => describeSqlite(session, table));
+  }
+
+  async transaction<T>(
+    options: TransactionOptions,
+    work: (session: TargetSession) => Promise<T>,
+  ): Promise<T> {
+    return this.#use(async (session) => {
+      await this.#begin(session, options);
+      try {
+        options.signal?.throwIfAborted();
+        const result = await work(session);
+        options.signal?.throwIfAborted();
+        session.exec(options.end === 'rollback' ? 'ROLLBACK' : 'COMMIT');
+        return result;
+      } catch (error) {
+        // Some errors have SQLite roll back by itself.
+        if (this.#db?.inTransaction === true) session.exec('ROLLBACK');
+        throw error;
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#idle.stop();
+    this.#db?.close();
+    this.#db = undefined;
+  }
+
+  /** Waits for the write lock without blocking: it is free for moments only while others write batch after batch. */
+  async #begin(
+    session: SqliteSession,
+    { access, lock_timeout_ms, signal }: TransactionOptions,
+  ): Promise<void> {
+    if (access === 'read') {
+      session.exec('BEGIN');
+      return;
+    }
+    const wait_ms = lock_timeout_ms || lock_wait_default_ms;
+    for (const end = performance.now() + wait_ms; ;) {
+      try {
+        session.exec('PRAGMA busy_timeout = 0; BEGIN IMMEDIATE');
+        return;
+      } catch (error) {
+        const locked = error instanceof TargetError && error.code === 'TARGET_LOCKED';
+        if (!locked || performance.now() >= end) throw error;
+      } finally {
+        // Reads wait for commits, and commits for reads, as SQLite does by itself.
+        session.exec(`PRAGMA busy_timeout = ${wait_ms}`);
+      }
+      const late = performance.now() > end - wait_ms / 2;
+      await sleep((late ? late_lock_poll_ms : lock_poll_ms) * (0.5 + Math.random()), undefined, { signal });
+    }
+  }
+
+  #use<T>(work: (session: SqliteSession) => Promise<T>): Promise<T> {
+    return this.#idle.during(async () => work(new SqliteSession(await this.#connect(), this.name)));
+  }
+
+  async #connect(): Promise<Database.Database> {
+    if (this.#db !== undefined) return this.#db;
+    refuseOwnFiles(this.name, this.path, this.options.forbidden);
+    // Loaded when it is needed: most members of a pool never are.
+    const { default: Sqlite } = await import('better-sqlite3');
+    try {
+      const db = new Sqlite(this.path, { fileMustExist: true, timeout: lock_wait_default_ms });
+      db.defaultSafeIntegers(true);
+      // The ledger's row must be as durable as HXO's own record of the shard.
+      db.pragma('synchronous = FULL');
+      this.#db = db;
+      return db;
+    } catch (error) {
+      throw sqliteError(this.name, error);
+    }
+  }
+}
+
+/** A connection while it is in use. */
+class SqliteSession implements TargetSession {
+  readonly dialect = 'sqlite';
+
+  constructor(
+    private readonly db: Database.Database,
+    private readonly name: string,
+  ) {}
+
+  async query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
+    return this.#guarded(() => {
+      const statement = this.db.prepare(sql);
+      const bound = bindings(values);
+      if (statement.reader) {
+        const rows = statement.raw(true).all(bound) as SqlRow[];
+        return { rows, changes: rows.length };
+      }
+      return { rows: [], changes: statement.run(bound).changes };
+    });
+  }
+
+  async script(sql: string): Promise<number> {
+    return this.#guarded(() => {
+      const count = this.db.prepare('SELECT total_changes()').pluck(true);
+      const before = count.get() as bigint;
+      this.db.exec(sql);
+      return Number((count.get() as bigint) - before);
+    });
+  }
+
+  /** Runs statements that change no rows. */
+  exec(sql: string): void {
+    this.#guarded(() => this.db.exec(sql));
+  }
+
+  async *iterate(sql: string, values: readonly SqlValue[] = []): AsyncGenerator<SqlRow> {
+    const rows = this.#guarded(() => this.db.prepare(sql).raw(true).iterate(bindings(values)));
+    try {
+      for (;;) {
+        const next = this.#guarded(() => rows.next());
+        if (next.done === true) return;
+        yield next.value as SqlRow;
+      }
+    } finally {
+      rows.return?.();
+    }
+  }
+
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw sqliteError(this.name, error);
+    }
+  }
+}
+
+/** better-sqlite3 takes `?1` for a parameter named 1. */
+function bindings(values: readonly SqlValue[]): Record<string, SqlValue> {
+  return Object.fromEntries(
+    values.map((value, i) => [i + 1, typeof value === 'boolean' ? BigInt(value) : value]),
+  );
+}
+
+/** HXO's own files are the same however they are spelt or linked: compared by real path and by inode. */
+function refuseOwnFiles(name: string, path: string, forbidden: readonly string[]): void {
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file === undefined) {
+    throw new TargetError(
+      'TARGET_REFUSED',
+      `target ${name} is a SQLite file that does not exist. Check ${targetVariable(name)}, or create an empty file there.`,
+    );
+  }
+  const real = realpathSync(path);
+  for (const own of forbidden) {
+    const place = statSync(own, { throwIfNoEntry: false });
+    if (place === undefined) continue;
+    const inside = place.isDirectory() && `${real}${sep}`.startsWith(`${realpathSync(own)}${sep}`);
+    if (!inside && (place.dev !== file.dev || place.ino !== file.ino)) continue;
+    throw new TargetError(
+      'TARGET_UNKNOWN',
+      `target ${name} is one of HXO's own files. Point ${targetVariable(name)} at a database of yours.`,
+    );
+  }
+}
+
+function sqliteError(name: string, error: unknown): unknown {
+  const { code, message } = error as { readonly code?: unknown; readonly message: string };
+  if (error instanceof TargetError) return error;
+  const known = typeof code === 'string' && code.startsWith('SQLITE_');
+  // better-sqlite3's own complaints about a statement or its values have no code.
+  if (!known) return new TargetError('SQL_ERROR', `target ${name}: ${message}`, { cause: error });
+  const text = `target ${name}: ${message} (${code})`;
+  if (/^SQLITE_(BUSY|LOCKED)/.test(code)) return new TargetError('TARGET_LOCKED', text, { cause: error });
+  if (/^SQLITE_(FULL|IOERR|CANTOPEN|NOMEM|PROTOCOL)/.test(code))
+    return new TargetError('TARGET_UNREACHABLE', text, { cause: error });
+  const outside = /within a transaction|inside a transaction|from within a transaction/.test(message);
+  return new TargetError(outside ? 'NEEDS_NO_TRANSACTION' : 'SQL_ERROR', text, { cause: error });
+}

@@ -1,0 +1,145 @@
+import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import type { TargetDatabase, TargetError } from '#hxo/execute';
+import { postgresError } from './postgres-error.js';
+import { createTargets } from './targets.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'hxo-targets-'));
+const home = join(folder, 'home');
+const own = join(home, 'checkpoints.db');
+mkdirSync(home);
+for (const path of [own, join(folder, 'app.db')]) new Database(path).exec('CREATE TABLE t (id int)').close();
+const forbidden = [home, own, join(home, 'not-there')];
+const opened: TargetDatabase[] = [];
+
+function open(path: string, idle_ms?: number): TargetDatabase {
+  const target = createTargets({ addresses: { it: { dialect: 'sqlite', path } }, forbidden, idle_ms }).open(
+    'it',
+  );
+  opened.push(target);
+  return target;
+}
+
+afterAll(async () => {
+  for (const target of opened) await target.close();
+  rmSync(folder, { recursive: true });
+});
+
+describe('SQLite', () => {
+  it.each<[string, () => string]>([
+    ['its own path', () => own],
+    ['another spelling', () => join(home, '..', 'home', '.', 'checkpoints.db')],
+    ['a symbolic link', () => (symlinkSync(own, join(folder, 'link.db')), join(folder, 'link.db'))],
+    ['a hard link', () => (linkSync(own, join(folder, 'hard.db')), join(folder, 'hard.db'))],
+    [
+      'another file of its folder',
+      () => {
+        new Database(join(home, 'other.db')).exec('CREATE TABLE t (id int)').close();
+        return join(home, 'other.db');
+      },
+    ],
+  ])("refuses HXO's own database by %s", async (_, path) => {
+    await expect(open(path()).query('SELECT 1')).rejects.toMatchObject({
+      code: 'TARGET_UNKNOWN',
+      verdict: 'fail',
+    });
+  });
+
+  it('makes no file that is not there', async () => {
+    const path = join(folder, 'typo.db');
+    await expect(open(path).query('SELECT 1')).rejects.toMatchObject({
+      code: 'TARGET_REFUSED',
+      message: expect.stringContaining('HXO_TARGET_IT_URL') as string,
+    });
+    expect(() => new Database(path, { fileMustExist: true })).toThrow();
+  });
+
+  it('rolls back what throws, keeps what does not, and says what is wrong', async () => {
+    const target = open(join(folder, 'app.db'));
+    const write = { access: 'write' } as const;
+    await target.transaction(write, (session) => session.query('INSERT INTO t VALUES (?1)', [1n]));
+    const failing = target.transaction(write, async (session) => {
+      await session.script('INSERT INTO t VALUES (2); INSERT INTO t VALUES (3)');
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    await target.transaction({ ...write, end: 'rollback' }, (session) => session.script('DELETE FROM t'));
+    expect(await target.query('SELECT count(*), max(id) FROM t')).toMatchObject({ rows: [[1n, 1n]] });
+    await expect(target.query('SELECT t.missing FROM t')).rejects.toMatchObject({
+      code: 'SQL_ERROR',
+      message: expect.stringContaining('no such column: t.missing') as string,
+    });
+    await expect(target.transaction(write, (session) => session.script('VACUUM'))).rejects.toMatchObject({
+      code: 'NEEDS_NO_TRANSACTION',
+    });
+  });
+
+  it('closes a connection that is idle, and opens another', async () => {
+    const path = join(folder, 'idle.db');
+    new Database(path).exec('CREATE TABLE t (id int); PRAGMA journal_mode = wal').close();
+    const target = open(path, 20);
+    await target.query('INSERT INTO t VALUES (1)');
+    // Only the last connection may leave WAL mode.
+    const alone = (): boolean => {
+      const other = new Database(path, { timeout: 0 });
+      try {
+        return other.pragma('journal_mode = delete', { simple: true }) === 'delete';
+      } catch {
+        return false;
+      } finally {
+        other.close();
+      }
+    };
+    expect(alone()).toBe(false);
+    for (const end = performance.now() + 5_000; !alone() && performance.now() < end;) await sleep(10);
+    expect(alone()).toBe(true);
+    expect(await target.query('SELECT count(*) FROM t')).toMatchObject({ rows: [[1n]] });
+  });
+});
+
+describe('errors of PostgreSQL', () => {
+  const url = 'postgres://me:can%40ry@db.example/app';
+  const told = (error: object): TargetError =>
+    postgresError('it', 'HXO_TARGET_IT_URL', error, url) as TargetError;
+  const server = (code: string, message = 'words'): object => ({ severity: 'ERROR', code, message });
+
+  it.each([
+    ['40P01', 'TARGET_CONFLICT', 'retry'],
+    ['40001', 'TARGET_CONFLICT', 'retry'],
+    ['55P03', 'TARGET_LOCKED', 'retry'],
+    ['57014', 'STATEMENT_TIMEOUT', 'retry'],
+    ['57P01', 'TARGET_UNREACHABLE', 'retry'],
+    ['53300', 'TARGET_UNREACHABLE', 'retry'],
+    ['28P01', 'TARGET_REFUSED', 'fail'],
+    ['3D000', 'TARGET_REFUSED', 'fail'],
+    ['25001', 'NEEDS_NO_TRANSACTION', 'fail'],
+    ['42P01', 'SQL_ERROR', 'fail'],
+    ['23505', 'SQL_ERROR', 'fail'],
+  ])('%s is %s: %s', (sqlstate, code, verdict) =>
+    expect(told(server(sqlstate))).toMatchObject({ code, verdict }),
+  );
+
+  it('show neither URL, user nor password', () => {
+    const errors = [
+      server('28P01', 'password authentication failed for user "me"'),
+      server('42601', `syntax error at "can@ry" of ${url}`),
+      Object.assign(new Error('getaddrinfo ENOTFOUND db.example'), { code: 'ENOTFOUND' }),
+      new Error('Connection terminated unexpectedly'),
+    ];
+    for (const error of errors) {
+      const { message, cause } = told(error);
+      expect(message).not.toMatch(/can(@|%40)ry|db\.example|"me"/);
+      expect(cause).toBeUndefined();
+    }
+    expect(told(errors[2]!)).toMatchObject({ code: 'TARGET_UNREACHABLE', verdict: 'retry' });
+  });
+});
+
+it('a name without a URL is told with its variable', () => {
+  const targets = createTargets({ addresses: {}, forbidden: [] });
+  for (const name of ['books', 'constructor'])
+    expect(() => targets.dialectOf(name)).toThrow(`HXO_TARGET_${name.toUpperCase()}_URL`);
+});

@@ -1,0 +1,152 @@
+import {
+  FailShard,
+  operationId,
+  parameter,
+  printRange,
+  rangePredicate,
+  statementFault,
+  withRange,
+  type ExecutorContext,
+  type SqlValue,
+  type TargetDatabase,
+  type TargetSession,
+  type TargetTable,
+} from '#hxo/execute';
+import type { BatchInputs } from './inputs.js';
+import { ensureLedger, Ledger } from './ledger.js';
+
+/** The one statement that changes a batch's rows. */
+interface Change {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
+}
+
+/**
+ * Applies one batch in one transaction with its row in the ledger. A batch that has its row is left alone. Returns the rows
+ * that it changed, now or then.
+ */
+export async function applyBatch(
+  batch: BatchInputs,
+  database: TargetDatabase,
+  { signal }: ExecutorContext,
+): Promise<number> {
+  const change = await changeOf(batch, database);
+  const { lock_timeout_ms, statement_timeout_ms } = batch.options;
+  const table = await ensureLedger(database, lock_timeout_ms);
+  const limits = { access: 'write', lock_timeout_ms, statement_timeout_ms, signal } as const;
+  return database.transaction(limits, async (session) => {
+    const ledger = new Ledger(session, table);
+    const key = { operation: batch.operation, item: batch.place };
+    const detail = printRange(batch);
+    if (!(await ledger.add(key, { checksum: batch.cut, detail, state: 'applied' }))) {
+      const known = (await ledger.find(key))!;
+      if (known.detail === detail) return known.rows_changed;
+      throw overtaken();
+    }
+    await takeCut(batch, ledger);
+    const { changes } = await session.query(change.sql, change.values);
+    await ledger.finish(key, changes);
+    return changes;
+  });
+}
+
+/** Runs a batch and rolls it back: a dry run, or the preflight. Returns the rows that it would change. */
+export async function tryBatch(
+  batch: BatchInputs,
+  database: TargetDatabase,
+  { signal }: ExecutorContext,
+): Promise<number> {
+  const change = await changeOf(batch, database);
+  const { lock_timeout_ms, statement_timeout_ms } = batch.options;
+  const ledger = await database.ledger();
+  const limits = { access: 'write', end: 'rollback', lock_timeout_ms, statement_timeout_ms, signal } as const;
+  return database.transaction(limits, async (session) => {
+    const applied = ledger.exists ? await knownRows(batch, session, ledger.table) : null;
+    return applied ?? (await session.query(change.sql, change.values)).changes;
+  });
+}
+
+/** What an applied batch came to; null for one that may still be applied. */
+async function knownRows(batch: BatchInputs, session: TargetSession, table: string): Promise<number | null> {
+  const ledger = new Ledger(session, table);
+  const known = await ledger.find({ operation: batch.operation, item: batch.place });
+  if (known?.detail === printRange(batch)) return known.rows_changed;
+  const latest = await ledger.find({ operation: batch.operation, item: '' });
+  const cut = latest?.checksum ?? null;
+  if (known !== null || (cut !== batch.after && cut !== batch.cut)) throw overtaken();
+  return null;
+}
+
+/**
+ * Makes sure that nobody has cut the backfill since this plan did. The first batch of a cut moves the ledger on to it,
+ * unless batches were applied that the cut did not know of; from then on those of earlier cuts are refused. The row that
+ * tells the latest cut is held to the end of the transaction, so that it cannot move on under this batch.
+ */
+async function takeCut({ operation, cut, after, recorded }: BatchInputs, ledger: Ledger): Promise<void> {
+  if (await ledger.holdCut(operation, cut)) return;
+  const begun =
+    after === null
+      ? await ledger.add({ operation, item: '' }, { checksum: cut, detail: '', state: 'cut' })
+      : await ledger.moveCut(operation, after, cut);
+  // This batch's own row is there already.
+  const known = begun
+    ? (await ledger.count(operation)) === recorded + 1
+    : await ledger.holdCut(operation, cut);
+  if (!known) throw overtaken();
+}
+
+function overtaken(): FailShard {
+  return new FailShard(
+    'BACKFILL_OVERTAKEN',
+    'Another plan has applied batches of this backfill since this one was cut. Let it end, then submit this plan again: what is applied is not applied twice.',
+  );
+}
+
+/** Checks the inputs against the database's own catalogue; nothing of them reaches SQL unquoted but the statement. */
+async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<Change> {
+  const table = await described(database, batch.table);
+  if (table === null)
+    throw new FailShard('TABLE_GONE', `Table ${batch.table} is gone since the plan was cut.`);
+  const { work, key, operation } = batch;
+  // The ledger's name for this work: inputs that were tampered with would be applied under another's.
+  const runs = operationId({ table: table.name, key, work, run: batch.run });
+  if (runs !== operation)
+    throw new FailShard('BAD_INPUTS', 'The operation is not that of table, key and work.');
+  const { dialect } = database;
+  const columns = key.map((name) => `${table.alias}.${quotedColumn(table, name)}`);
+  if ('statement' in work) {
+    const fault = statementFault(work.statement, dialect);
+    if (fault !== null) throw new FailShard('STATEMENT_REFUSED', `statement: ${fault}`);
+    const { sql, values } = rangePredicate(dialect, columns, batch);
+    return { sql: withRange(work.statement, dialect, sql), values };
+  }
+  const entries = Object.entries(work.set);
+  const assigned = entries.map(([name], i) => `${quotedColumn(table, name)} = ${parameter(dialect, i + 1)}`);
+  const where = rangePredicate(dialect, columns, batch, entries.length + 1);
+  return {
+    sql: `UPDATE ${table.quoted} SET ${assigned.join(', ')} WHERE ${where.sql}`,
+    values: [...entries.map(([, value]) => bound(value)), ...where.values],
+  };
+}
+
+/** Tables as they were described last, by connection: batch follows batch, and a column that has gone is told by the database. */
+const tables = new WeakMap<TargetDatabase, TargetTable>();
+
+async function described(database: TargetDatabase, name: string): Promise<TargetTable | null> {
+  const known = tables.get(database);
+  if (known?.name === name) return known;
+  const table = await database.describe(name);
+  if (table !== null) tables.set(database, table);
+  return table;
+}
+
+/** SQLite would store 1 as 1.0 in a column without a type. */
+function bound(value: SqlValue): SqlValue {
+  return typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+}
+
+function quotedColumn(table: TargetTable, name: string): string {
+  const column = table.columns.find((each) => each.name === name);
+  if (column !== undefined) return column.quoted;
+  throw new FailShard('COLUMN_GONE', `Table ${table.name} has no column ${name}.`);
+}

@@ -1,0 +1,283 @@
+import { canonicalJson, sha256, type Digest, type Json } from '#truth';
+import type { TargetDatabase, TargetSession, TargetTable } from '../execute/targets.js';
+import { operationId, statementFault, type BackfillWork } from '../sql/backfill.js';
+import {
+  encodeKeyValue,
+  printRange,
+  rangePredicate,
+  type KeyJson,
+  type KeyRange,
+  type Predicate,
+} from '../sql/key-range.js';
+import { readBackfill, type AppliedRange, type BackfillRecord } from '../sql/ledger-rows.js';
+import { placesBetween } from './by-sql-batch-places.js';
+import type { PartitionSummary, ShardDraft } from './contract.js';
+
+/** Batches are held in memory until all are cut, for each of them names the cut that it belongs to. */
+const ranges_max = 1_000_000;
+/** Batches of so many rows are found one by one, by a question each; smaller ones by numbering the rows. */
+const leaps_from = 500;
+
+/** Thrown when a table cannot be cut into batches. */
+export class TableRefused extends Error {
+  override readonly name = 'TableRefused';
+}
+
+/** What is asked for; the partitioner's config with a table in it. */
+export interface TableOrder {
+  readonly table: string;
+  readonly key: readonly string[] | null;
+  readonly batch_size: number;
+  readonly total_rows: number | null;
+  readonly set: Extract<BackfillWork, { set: unknown }>['set'] | null;
+  readonly statement: string | null;
+  readonly run: string | null;
+  readonly preflight: boolean;
+}
+
+/** A batch that the ledger knows, or a new one. */
+interface Batch {
+  readonly place: string;
+  readonly range: KeyRange;
+  readonly rows: number;
+  readonly applied: boolean;
+}
+
+/**
+ * Keyset ranges of a table: rows whose key is above `from` (null: from the beginning) and up to `to`, both by row values.
+ * The last `to` is the largest key when the table was cut: rows that come later with larger keys are left alone.
+ *
+ *     {"target": "default", "table": "public.customer", "key": ["id"], "set": {"plan": "free"}, "run": null, "operation": "…",
+ *      "place": "0000000002", "from": [5000], "to": [10000], "cut": "…", "after": null, "recorded": 0}
+ *
+ * Batches that the ledger has for the same backfill come as they were applied, and only the gaps between and behind them
+ * are cut: however the table has grown, no row is changed twice. `cut` is the SHA-256 of the batches cut now, `after` the
+ * ledger's latest cut and `recorded` its batches when they were: see the ledger in sql/ledger-rows.ts. Wave 0 is a
+ * preflight of the first new batch, with `"preflight": true`; without one all is wave 0.
+ *
+ * All is read in one snapshot, in one ordered pass over the key. Throws {@link TableRefused} for a table or key that does
+ * not exist, a key that is not unique, or NULL in it.
+ */
+export async function* partitionTable(
+  order: TableOrder,
+  database: TargetDatabase,
+): AsyncGenerator<ShardDraft, PartitionSummary> {
+  const table = await database.describe(order.table);
+  if (table === null) throw new TableRefused(`table: target ${database.name} has no table ${order.table}.`);
+  const key = keyOf(table, order.key);
+  const work = workOf(order, table, database);
+  const operation = operationId({ table: table.name, key, work, run: order.run });
+  const ledger = await database.ledger();
+  const { record, batches, summary } = await database.transaction({ access: 'read' }, async (session) => {
+    const past = await readBackfill(session, ledger, operation);
+    return { record: past, ...(await cutTable(session, table, key, order, past)) };
+  });
+  const fresh = batches.filter(({ applied }) => !applied);
+  const { run } = order;
+  const shared = { target: database.name, table: table.name, key: [...key], ...work, run, operation };
+  const cut = { cut: cutId(operation, record, fresh), after: record.cut, recorded: record.ranges.length };
+  const draft = (batch: Batch, wave: number, more: Record<string, Json>): ShardDraft => ({
+    wave,
+    weight: Math.max(1, batch.rows),
+    inputs: { ...shared, ...cut, place: batch.place, ...batch.range, ...more },
+    input_digests: [],
+  });
+  const tried = order.preflight ? fresh[0] : undefined;
+  if (tried !== undefined) yield draft(tried, 0, { preflight: true });
+  for (const batch of batches) yield draft(batch, tried === undefined ? 0 : 1, {});
+  return summary;
+}
+
+/** The columns to cut by: together the key of a unique index, in its order, so that no batch outgrows its size. */
+function keyOf(table: TargetTable, asked: readonly string[] | null): readonly string[] {
+  const keys = table.unique_keys.map((columns) => `[${columns.join(', ')}]`).join(', ') || 'none';
+  if (asked === null) {
+    if (table.primary_key.length > 0) return table.primary_key;
+    throw new TableRefused(
+      `key: table ${table.name} has no primary key. Name a unique key; there is ${keys}.`,
+    );
+  }
+  const unknown = asked.find((column) => !table.columns.some(({ name }) => name === column));
+  if (unknown !== undefined) {
+    const columns = table.columns.map(({ name }) => name).join(', ');
+    throw new TableRefused(`key: table ${table.name} has no column ${unknown}. It has ${columns}.`);
+  }
+  if (table.unique_keys.some((columns) => columns.join('\0') === asked.join('\0'))) return asked;
+  throw new TableRefused(
+    `key: [${asked.join(', ')}] is not unique in table ${table.name}: no unique index has these columns in this order. Unique keys: ${keys}.`,
+  );
+}
+
+function workOf(
+  { set, statement }: TableOrder,
+  table: TargetTable,
+  { dialect }: TargetDatabase,
+): BackfillWork {
+  if (statement !== null) {
+    const fault = statementFault(statement, dialect);
+    if (fault !== null) throw new TableRefused(`statement: ${fault}`);
+    return { statement };
+  }
+  const columns = Object.keys(set ?? {});
+  const unknown = columns.find((column) => !table.columns.some(({ name }) => name === column));
+  if (unknown === undefined) return { set: set ?? {} };
+  throw new TableRefused(`set: table ${table.name} has no column ${unknown}.`);
+}
+
+/** Names the batches that were cut together, and what they were cut around. */
+function cutId(operation: string, record: BackfillRecord, fresh: readonly Batch[]): Digest {
+  const lines = fresh.map(({ place, range }) => `${place} ${printRange(range)}\n`).join('');
+  const around = { operation, after: record.cut, recorded: record.ranges.length };
+  return sha256(`${canonicalJson(around)}\n${lines}`);
+}
+
+async function cutTable(
+  session: TargetSession,
+  table: TargetTable,
+  key: readonly string[],
+  order: TableOrder,
+  record: BackfillRecord,
+): Promise<{ readonly batches: readonly Batch[]; readonly summary: PartitionSummary }> {
+  const cutter = new Cutter(session, table, key, order.batch_size);
+  await cutter.refuseNulls();
+  const matched = await cutter.count();
+  const taken = Math.min(matched, order.total_rows ?? matched);
+  const summary = { matched, taken, truncated: matched - taken };
+  const upper = taken < matched ? await cutter.keyOfRow(taken) : await cutter.largest();
+  const batches: Batch[] = [];
+  let before: AppliedRange | null = null;
+  for (const applied of record.ranges) {
+    const gap = { from: before?.range.to ?? null, to: applied.range.from };
+    const joined =
+      gap.to === null || (gap.from !== null && canonicalJson(gap.from) === canonicalJson(gap.to));
+    if (!joined && upper !== null)
+      await cutter.cut(gap, upper, placesBetween(before?.place ?? null, applied.place), batches);
+    batches.push({ ...applied, rows: order.batch_size, applied: true });
+    before = applied;
+  }
+  const rest = { from: before?.range.to ?? null, to: null };
+  if (upper !== null) await cutter.cut(rest, upper, placesBetween(before?.place ?? null, null), batches);
+  return { batches, summary };
+}
+
+const all_rows: Predicate = { sql: '1 = 1', values: [] };
+
+/** Cuts the rows of a table, in one snapshot, in the order of their keys. */
+class Cutter {
+  /** The key's columns, quoted. */
+  readonly #columns: readonly string[];
+  readonly #list: string;
+
+  constructor(
+    private readonly session: TargetSession,
+    private readonly table: TargetTable,
+    private readonly key: readonly string[],
+    private readonly batch_size: number,
+  ) {
+    this.#columns = key.map((column) => this.#column(column).quoted);
+    this.#list = this.#columns.join(', ');
+  }
+
+  /** A row with NULL in its key is in no range: better to say so than to leave it out. */
+  async refuseNulls(): Promise<void> {
+    const nullable = this.key.filter((column) => this.#column(column).nullable);
+    if (nullable.length === 0) return;
+    const isNull = nullable.map((column) => `${this.#column(column).quoted} IS NULL`).join(' OR ');
+    const { rows } = await this.session.query(`SELECT 1 FROM ${this.table.quoted} WHERE ${isNull} LIMIT 1`);
+    if (rows.length === 0) return;
+    throw new TableRefused(
+      `key: table ${this.table.name} has rows with NULL in ${nullable.join(' or ')}. Fill them, or name another unique key.`,
+    );
+  }
+
+  async count(where: Predicate = all_rows): Promise<number> {
+    const { rows } = await this.session.query(
+      `SELECT count(*) FROM ${this.table.quoted} WHERE ${where.sql}`,
+      where.values,
+    );
+    return Number(rows[0]![0]);
+  }
+
+  /** The largest key, or null where there are no rows. */
+  async largest(where: Predicate = all_rows): Promise<KeyJson | null> {
+    const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
+    const { rows } = await this.session.query(
+      `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${backwards} LIMIT 1`,
+      where.values,
+    );
+    return rows[0]?.map(encodeKeyValue) ?? null;
+  }
+
+  /** The key of the row at a place in key order, from 1. */
+  async keyOfRow(place: number): Promise<KeyJson> {
+    const { rows } = await this.session.query(`${this.#numbered('1 = 1')} WHERE hxo_row = ${place}`);
+    return rows[0]!.map(encodeKeyValue);
+  }
+
+  /** Cuts a gap up to its end (null: open), and no further than `upper`; adds its batches. A gap without rows has none. */
+  async cut(
+    gap: { readonly from: KeyJson | null; readonly to: KeyJson | null },
+    upper: KeyJson,
+    places: Generator<string, never>,
+    into: Batch[],
+  ): Promise<void> {
+    let from = gap.from;
+    const add = (to: KeyJson, rows: number): void => {
+      if (into.length >= ranges_max) {
+        throw new TableRefused(
+          `batch_size: table ${this.table.name} has more than ${ranges_max} batches of ${this.batch_size} rows. Raise it.`,
+        );
+      }
+      into.push({ place: places.next().value, range: { from, to }, rows, applied: false });
+      from = to;
+    };
+    const within = (): Predicate => this.#within({ from, to: gap.to }, upper);
+    if (this.batch_size < leaps_from) {
+      for await (const last of this.#numberedEach(within())) add(last, this.batch_size);
+      const left = await this.count(within());
+      if (left > 0) add((await this.largest(within()))!, left);
+      return;
+    }
+    const known = into.length;
+    for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
+      add(last, this.batch_size);
+    // The last one alone may be smaller.
+    const last = into.at(-1);
+    if (last !== undefined && into.length > known)
+      into[into.length - 1] = { ...last, rows: await this.count(this.#within(last.range, upper)) };
+  }
+
+  /** The key of the next batch's last row; null when there is no row left. */
+  async #leap(where: Predicate): Promise<KeyJson | null> {
+    const batch = `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT ${this.batch_size}`;
+    const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
+    const { rows } = await this.session.query(
+      `SELECT ${this.#list} FROM (${batch}) AS hxo_batch ORDER BY ${backwards} LIMIT 1`,
+      where.values,
+    );
+    return rows[0]?.map(encodeKeyValue) ?? null;
+  }
+
+  /** The keys of all batches' last rows, streamed: small batches would cost more questions than rows. */
+  async *#numberedEach(where: Predicate): AsyncGenerator<KeyJson> {
+    const every = `${this.#numbered(where.sql)} WHERE hxo_row % ${this.batch_size} = 0 ORDER BY hxo_row`;
+    for await (const row of this.session.iterate(every, where.values)) yield row.map(encodeKeyValue);
+  }
+
+  #within(range: { readonly from: KeyJson | null; readonly to: KeyJson | null }, upper: KeyJson): Predicate {
+    const { dialect } = this.session;
+    const own = rangePredicate(dialect, this.#columns, range);
+    const below = rangePredicate(dialect, this.#columns, { from: null, to: upper }, own.values.length + 1);
+    return { sql: `${own.sql} AND ${below.sql}`, values: [...own.values, ...below.values] };
+  }
+
+  /** Keys with their numbers in key order, from 1. */
+  #numbered(condition: string): string {
+    const numbered = `SELECT ${this.#list}, row_number() OVER (ORDER BY ${this.#list}) AS hxo_row FROM ${this.table.quoted} WHERE ${condition}`;
+    return `SELECT ${this.#list} FROM (${numbered}) AS hxo_numbered`;
+  }
+
+  #column(column: string): TargetTable['columns'][number] {
+    return this.table.columns.find(({ name }) => name === column)!;
+  }
+}

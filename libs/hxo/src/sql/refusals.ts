@@ -1,0 +1,153 @@
+import type { SqlDialect } from '../execute/targets.js';
+import { splitStatements, type SqlStatement } from './statements.js';
+import { SqlTextError, tokenize, type Token } from './tokens.js';
+
+/** The table that tells what HXO has applied, in the target itself. */
+export const ledger_name = 'hxo_ledger';
+
+/** Statements that end, begin or nest a transaction: HXO's own would no longer hold all that a shard does. */
+const transaction_control = new Set([
+  ...['begin', 'start', 'commit', 'end', 'rollback', 'abort', 'savepoint', 'release'],
+]);
+
+/** Statements that reach files, programs or other databases, by their first words. */
+const refused_statements: Readonly<Record<SqlDialect, readonly (readonly string[])[]>> = {
+  sqlite: [['attach'], ['detach']],
+  postgres: [['copy'], ['load'], ['alter', 'system'], ['prepare', 'transaction']],
+};
+
+/** Functions that reach files and libraries, by name. */
+const refused_names: Readonly<Record<SqlDialect, RegExp>> = {
+  sqlite: /^(load_extension|readfile|writefile|fts3_tokenizer)$/,
+  postgres:
+    /^(pg_read_file|pg_read_binary_file|pg_stat_file|pg_ls_\w+|pg_file_\w+|pg_logdir_ls|lo_import|lo_export|pg_execute_server_program)$/,
+};
+
+/** PRAGMAs of SQLite that a migration may set; others change files, safety or the schema behind SQLite's back. */
+const allowed_pragmas = new Set([
+  ...['application_id', 'user_version', 'defer_foreign_keys', 'foreign_keys', 'foreign_key_check'],
+  ...['foreign_key_list', 'integrity_check', 'quick_check', 'optimize', 'legacy_alter_table', 'table_info'],
+  ...['table_xinfo', 'index_list', 'index_info', 'recursive_triggers', 'ignore_check_constraints'],
+  ...['analysis_limit', 'cache_size'],
+]);
+
+/** Those that only work outside a transaction. */
+const pragmas_outside = new Set([
+  'journal_mode',
+  'auto_vacuum',
+  'page_size',
+  'wal_checkpoint',
+  'incremental_vacuum',
+]);
+
+/** What keeps a text from being run, in words that name the way out; null when nothing does. */
+export function refusalOf(
+  sql: string,
+  dialect: SqlDialect,
+  { in_transaction }: { readonly in_transaction: boolean },
+): string | null {
+  try {
+    for (const statement of splitStatements(sql, dialect)) {
+      const refusal = statementRefusal(statement, dialect, in_transaction);
+      if (refusal !== null) return refusal;
+    }
+    return null;
+  } catch (error) {
+    if (error instanceof SqlTextError) return error.message;
+    throw error;
+  }
+}
+
+function statementRefusal(
+  { tokens }: SqlStatement,
+  dialect: SqlDialect,
+  in_transaction: boolean,
+): string | null {
+  const [first, second] = tokens.map(({ kind, value }) => (kind === 'word' ? value : ''));
+  if (transaction_control.has(first!))
+    return `${first!.toUpperCase()} is refused: HXO begins and ends transactions itself. Take it out.`;
+  const refused = refused_statements[dialect].find(
+    (words) => words[0] === first && (words[1] === undefined || words[1] === second),
+  );
+  if (refused !== undefined)
+    return `${refused.join(' ').toUpperCase()} is refused: it reaches beyond the database. Use INSERT, or run it by hand.`;
+  if (first === 'vacuum' && tokens.some(({ value }) => value === 'into'))
+    return 'VACUUM INTO is refused: it writes a file of its own.';
+  if (first === 'pragma') {
+    const refusal = pragmaRefusal(tokens, in_transaction);
+    if (refusal !== null) return refusal;
+  }
+  return nameRefusal(tokens, dialect) ?? codeRefusal(tokens, dialect);
+}
+
+function pragmaRefusal(tokens: readonly Token[], in_transaction: boolean): string | null {
+  // PRAGMA schema.name names the schema first.
+  const name = (tokens[2]?.value === '.' ? tokens[3] : tokens[1])?.value.toLowerCase() ?? '';
+  if (allowed_pragmas.has(name)) return null;
+  if (!pragmas_outside.has(name)) return `PRAGMA ${name} is refused. Run it by hand if it has to be.`;
+  if (!in_transaction) return null;
+  return `PRAGMA ${name} does not work in a transaction. Put it in a file of its own whose first line is "${no_transaction_marker}".`;
+}
+
+function nameRefusal(tokens: readonly Token[], dialect: SqlDialect): string | null {
+  for (const [at, { kind, value, end }] of tokens.entries()) {
+    const next = tokens[at + 1];
+    if (kind === 'word' && value === 'u' && next?.value === '&' && next.start === end) {
+      if (tokens[at + 2]?.start === next.end && tokens[at + 2]!.kind === 'quoted')
+        return 'A name of the form U&"…" is refused. Write it without escapes.';
+    }
+    if (kind !== 'word' && kind !== 'quoted') continue;
+    const name = value.toLowerCase();
+    if (name === ledger_name) return `${ledger_name} is refused: it is HXO's own.`;
+    if (refused_names[dialect].test(name)) return `${name} is refused: it reaches files of the server.`;
+  }
+  return null;
+}
+
+/** Bodies of functions and DO are code, however they are quoted, and what they EXECUTE is code again. */
+function codeRefusal(tokens: readonly Token[], dialect: SqlDialect): string | null {
+  if (dialect !== 'postgres') return null;
+  const words = tokens.slice(0, 5).map(({ value }) => value);
+  const isCode = words[0] === 'do' || words.includes('function') || words.includes('procedure');
+  return isCode ? bodyRefusal(tokens, 0) : null;
+}
+
+const bodies_depth_max = 8;
+
+function bodyRefusal(tokens: readonly Token[], depth: number): string | null {
+  if (depth > bodies_depth_max) return `Texts within texts deeper than ${bodies_depth_max} are refused.`;
+  for (const { kind, value } of tokens) {
+    if (kind !== 'code' && kind !== 'string') continue;
+    const inner = innerTokens(value);
+    const copies = inner.some((token, at) => token.value === 'copy' && copiesFile(inner.slice(at)));
+    if (copies) return 'COPY is refused: it reaches beyond the database. Use INSERT, or run it by hand.';
+    const refusal = nameRefusal(inner, 'postgres') ?? bodyRefusal(inner, depth + 1);
+    if (refusal !== null) return refusal;
+  }
+  return null;
+}
+
+/** A text that is no SQL, as many are, has no tokens to look at. */
+function innerTokens(text: string): Token[] {
+  try {
+    return tokenize(text, 'postgres');
+  } catch {
+    return [];
+  }
+}
+
+/** COPY … FROM or TO in one statement: a column may be named copy. */
+function copiesFile(tokens: readonly Token[]): boolean {
+  const end = tokens.findIndex(({ kind }) => kind === 'semicolon');
+  const statement = end === -1 ? tokens : tokens.slice(0, end);
+  return statement.some(({ value }) => value === 'program' || value === 'from' || value === 'to');
+}
+
+/** First line of a migration file whose statements cannot run in a transaction. */
+export const no_transaction_marker = '-- hxo: no-transaction';
+
+/** Is a migration file of the lane for statements that cannot run in a transaction? */
+export function runsOutsideTransaction(sql: string): boolean {
+  const [line = ''] = sql.replace(/^\uFEFF/, '').split(/\r?\n/, 1);
+  return line.trim() === no_transaction_marker;
+}

@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import type { SqlDialect } from '../execute/targets.js';
+import { refusalOf, runsOutsideTransaction } from './refusals.js';
+import { splitStatements } from './statements.js';
+import { SqlTextError, tokenize } from './tokens.js';
+
+const kinds = (sql: string, dialect: SqlDialect): string =>
+  tokenize(sql, dialect)
+    .map(({ kind, value }) => `${kind}:${value}`)
+    .join(' ');
+
+describe('tokenize', () => {
+  it.each<[SqlDialect, string, string]>([
+    ['postgres', `SELECT 'it''s' -- ; '\n, "a""b"`, `word:select string:it's symbol:, quoted:a"b`],
+    ['postgres', String.raw`E'\'' '\'`, String.raw`string:' string:\ `.trimEnd()],
+    ['postgres', '/* a /* b */ ; */ x', 'word:x'],
+    ['sqlite', '/* a /* b */ x', 'word:x'],
+    ['sqlite', 'x /* never ends', 'word:x'],
+    ['postgres', '$$a;b$$ $t$ $$ $t$ $1', 'code:a;b code: $$  parameter:$1'],
+    ['postgres', 'a$1 a::int', 'word:a$1 word:a symbol:: symbol:: word:int'],
+    ['sqlite', '`a``b` [c d] ?1 :a @b $c', 'quoted:a`b quoted:c d parameter:?1 parameter::a parameter:@b parameter:$c'], // prettier-ignore
+    ['postgres', '1.5e3 .5 é', 'number:1.5e3 number:.5 word:é'],
+    ['postgres', '-- a\rx', 'word:x'],
+    ['sqlite', '-- a\rx', ''],
+  ])('of %s: %s', (dialect, sql, expected) => expect(kinds(sql, dialect)).toBe(expected));
+
+  it.each<[SqlDialect, string]>([
+    ['postgres', "'a"],
+    ['postgres', '"a'],
+    ['postgres', '$$a$'],
+    ['postgres', '/* /* */'],
+    ['sqlite', '[a'],
+    ['sqlite', 'a\0b'],
+  ])('refuses what never ends in %s: %j', (dialect, sql) =>
+    expect(() => tokenize(sql, dialect)).toThrow(SqlTextError),
+  );
+
+  const dialect = fc.constantFrom<SqlDialect>('sqlite', 'postgres');
+  const noise = fc.oneof(fc.string({ unit: fc.constantFrom(...`'"\`[]$-/*;\\aE1?:@ \n\r`), maxLength: 30 }), fc.string()); // prettier-ignore
+
+  it('takes any text apart into pieces that stand in order, or refuses it', () => {
+    fc.assert(
+      fc.property(noise, dialect, (sql, of) => {
+        try {
+          let last = 0;
+          for (const { start, end } of tokenize(sql, of)) {
+            expect(start).toBeGreaterThanOrEqual(last);
+            expect(end).toBeGreaterThan(start);
+            last = end;
+          }
+        } catch (error) {
+          if (!(error instanceof SqlTextError)) throw error;
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('sees nothing inside texts, names and comments, whatever they hold', () => {
+    const hidden = noise.filter((text) => !text.includes('\0'));
+    fc.assert(
+      fc.property(hidden, dialect, (text, of) => {
+        const quoted = `'${text.replaceAll("'", "''")}'`;
+        const name = `"${text.replaceAll('"', '""')}"`;
+        const line = `-- ${text.replaceAll(/[\r\n]/g, ' ')}\n`;
+        const block = `/* ${text.replaceAll(/[*/]/g, ' ')} */`;
+        const tokens = tokenize(`a ${quoted} b ${line} ${block} ${name} c`, of);
+        expect(tokens.map(({ kind }) => kind)).toEqual(['word', 'string', 'word', 'quoted', 'word']);
+        expect(tokens[1]!.value).toBe(text);
+        expect(tokens[3]!.value).toBe(text);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('splitStatements', () => {
+  const texts = (sql: string, dialect: SqlDialect): string[] =>
+    splitStatements(sql, dialect).map(({ text }) => text);
+
+  it('cuts at semicolons between statements', () => {
+    expect(texts("a; b ';' ;; -- c;\n", 'postgres')).toEqual(['a', "b ';'"]);
+  });
+
+  it('keeps the bodies of triggers and functions whole', () => {
+    const trigger =
+      'CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; SELECT 3; END';
+    expect(texts(`${trigger}; SELECT 4`, 'sqlite')).toEqual([trigger, 'SELECT 4']);
+    const body = 'CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END';
+    expect(texts(`${body}; SELECT 4`, 'postgres')).toEqual([body, 'SELECT 4']);
+    const old = 'CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; SELECT 2 $$';
+    expect(texts(`${old}; SELECT 4`, 'postgres')).toEqual([old, 'SELECT 4']);
+  });
+});
+
+describe('refusalOf', () => {
+  const refused = (sql: string, dialect: SqlDialect): string | null =>
+    refusalOf(sql, dialect, { in_transaction: true });
+
+  it.each<[SqlDialect, string, string]>([
+    ['postgres', 'SELECT 1; COMMIT', 'COMMIT'],
+    ['postgres', '/* x */ begin', 'BEGIN'],
+    ['sqlite', 'SAVEPOINT a', 'SAVEPOINT'],
+    ['sqlite', `attach 'x' AS y`, 'ATTACH'],
+    ['sqlite', 'DETACH y', 'DETACH'],
+    ['sqlite', `VACUUM INTO 'x'`, 'VACUUM INTO'],
+    ['sqlite', `SELECT Load_Extension('x')`, 'load_extension'],
+    ['sqlite', 'SELECT [load_extension](1)', 'load_extension'],
+    ['sqlite', 'PRAGMA writable_schema = 1', 'writable_schema'],
+    ['sqlite', 'PRAGMA main.journal_mode = wal', 'hxo: no-transaction'],
+    ['postgres', `COPY a FROM PROGRAM 'id'`, 'COPY'],
+    ['postgres', `copy a to '/tmp/x'`, 'COPY'],
+    ['postgres', `SELECT pg_read_file('/etc/passwd')`, 'pg_read_file'],
+    ['postgres', `SELECT "pg_read_file"('/etc/passwd')`, 'pg_read_file'],
+    ['postgres', `SELECT lo_import('/etc/passwd')`, 'lo_import'],
+    ['postgres', `SELECT U&"pg\\005fread_file"('x')`, 'U&'],
+    ['postgres', `DO $$ BEGIN EXECUTE 'COPY a FROM PROGRAM ''id'''; END $$`, 'COPY'],
+    ['postgres', `DO 'BEGIN PERFORM lo_export(1, ''x''); END'`, 'lo_export'],
+    ['postgres', 'CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $f$ SELECT pg_ls_dir(1) $f$', 'pg_ls_dir'],
+    ['postgres', `LOAD 'x'`, 'LOAD'],
+    ['postgres', 'ALTER SYSTEM SET x = 1', 'ALTER SYSTEM'],
+    ['postgres', 'DELETE FROM hxo_ledger', 'hxo_ledger'],
+    ['sqlite', 'DELETE FROM main."HXO_Ledger"', 'hxo_ledger'],
+    ['postgres', `SELECT 'x`, 'never ends'],
+  ])('of %s: %s', (dialect, sql, word) => expect(refused(sql, dialect)).toContain(word));
+
+  it.each<[SqlDialect, string]>([
+    ['postgres', `INSERT INTO notes VALUES ('COMMIT; COPY x FROM PROGRAM; pg_read_file; hxo_ledger')`],
+    ['postgres', 'SELECT 1 -- COMMIT\n; /* ROLLBACK */ SELECT 2'],
+    ['postgres', 'DO $$ BEGIN PERFORM 1; END $$'],
+    ['sqlite', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END; SELECT 2'],
+    ['sqlite', 'PRAGMA user_version = 3; PRAGMA foreign_keys = off'],
+    ['postgres', 'ALTER TABLE a ADD COLUMN "commit" int; CREATE INDEX i ON a (copy)'],
+  ])('lets pass in %s: %s', (dialect, sql) => expect(refused(sql, dialect)).toBeNull());
+
+  it('knows the lane without transactions by its first line', () => {
+    expect(runsOutsideTransaction('-- hxo: no-transaction\r\nVACUUM')).toBe(true);
+    expect(runsOutsideTransaction('\n-- hxo: no-transaction\nVACUUM')).toBe(false);
+    expect(refusalOf('PRAGMA journal_mode = wal', 'sqlite', { in_transaction: false })).toBeNull();
+  });
+});
