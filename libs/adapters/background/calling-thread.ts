@@ -2,6 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { BackgroundError } from '#hxo';
 import type { Answer, Call, Taken } from './protocol.js';
 
+/** Short-lived objects are most of what a thread makes: more room for them costs memory, and saves no time. */
+const resourceLimits = { maxYoungGenerationSizeMb: 16 };
+
 interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
@@ -54,7 +57,7 @@ export class CallingThread {
 
   private start(): Worker {
     if (this.thread !== null) return this.thread;
-    const thread = new Worker(this.script, { workerData: this.data });
+    const thread = new Worker(this.script, { workerData: this.data, resourceLimits });
     this.thread = thread;
     thread.on('message', (answer: Answer) => this.hear(thread, answer));
     thread.on('error', (error: Error) => this.bury(thread, error.message));
