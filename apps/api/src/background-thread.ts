@@ -19,7 +19,7 @@ import { createDocsSearch, loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { createTargets, type TargetsOptions } from '#adapters/sql';
-import { openPlanReader } from '#adapters/typeorm';
+import { openPlanReader, WalCheckpointer } from '#adapters/typeorm';
 
 /** What each thread is started with. */
 export interface BackgroundOptions {
@@ -49,6 +49,7 @@ const artifacts = createArtifactStore(artifacts_dir);
 const targets = createTargets(target_options);
 const reader = openPlanReader(db_path);
 const ahead = new HashedAhead();
+const checkpointer = new WalCheckpointer(db_path);
 const search: (order: SearchOrder) => Promise<SearchHits> = createDocsSearch(artifacts);
 
 async function partition(
@@ -99,6 +100,7 @@ serveBackground({
     return gatherResults(reader, artifacts, plan, stage_no);
   },
   hashAhead: async (plan) => ahead.advance(reader, plan as PlanKey),
+  checkpointStore: async () => checkpointer.checkpoint(),
   sealPlan: (plan) => sealPlan(reader, artifacts, plan as PlanKey, ahead),
   makeReceipt: (order) => receipt(order as ReceiptOrder),
   search: (order) => search(order as SearchOrder),

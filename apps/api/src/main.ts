@@ -22,6 +22,8 @@ import { PlanLog } from './plan-log.js';
 
 /** A caller of the API waits so long for a cache that is away. */
 const cache_wait_ms = 2_000;
+/** How often the store's log is written back. */
+const checkpoint_every_ms = 250;
 /** Exit code: the store can no longer be trusted to keep what it acknowledges. */
 const exit_store_failed = 70;
 
@@ -55,6 +57,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     extra_executors,
     db_path: settings.db_path,
   } satisfies BackgroundOptions);
+  setInterval(() => void background.checkpointStore(), checkpoint_every_ms).unref();
   const transport =
     settings.redis === null
       ? createThreadTransport({

@@ -22,6 +22,7 @@ export class ThreadBackground implements Background {
   private readonly partitioning: CallingThread;
   private readonly answering: CallingThread;
   private readonly searching: CallingThread;
+  private checkpointing = false;
 
   /**
    * @param script module that calls `serveBackground`
@@ -66,6 +67,14 @@ export class ThreadBackground implements Background {
 
   search(order: SearchOrder): Promise<SearchHits> {
     return this.searching.call('search', order);
+  }
+
+  /** Has the store's log written back, unless that is under way. Whether it succeeds shows in the log's length. */
+  async checkpointStore(): Promise<void> {
+    if (this.checkpointing) return;
+    this.checkpointing = true;
+    await this.answering.call('checkpointStore', null).catch(() => {});
+    this.checkpointing = false;
   }
 
   /** Ends the threads; calls under way are rejected. */

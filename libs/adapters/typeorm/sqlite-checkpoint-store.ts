@@ -37,6 +37,8 @@ import { SqlitePlanReader } from './sqlite-reader.js';
 import { SqliteTransaction } from './sqlite-transaction.js';
 
 const certified_blocks_max = 8;
+/** Pages (4 KiB) of the log at which a commit writes it back itself, when nobody else has done so. */
+const wal_pages_max = 8_192;
 
 /** Thrown when another HXO process leads the same store. */
 export class StoreInUse extends Error {
@@ -308,6 +310,7 @@ function secure(db: Database.Database): void {
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');
   db.pragma('busy_timeout = 50');
+  db.pragma(`wal_autocheckpoint = ${wal_pages_max}`);
   const mode = db.pragma('journal_mode', { simple: true });
   const synchronous = db.pragma('synchronous', { simple: true });
   if (mode !== 'wal' || synchronous !== 2) {
