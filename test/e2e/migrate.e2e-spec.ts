@@ -161,9 +161,7 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
     expect(report.failures[0]!.message).toContain('0002_bad.sql');
     expect(report.failures[0]!.message).toContain('nowhere');
     expect(await probe.value('SELECT sum(n) FROM item')).toBe('0');
-    await expect(probe.value('SELECT * FROM good')).rejects.toMatchObject({
-      message: expect.stringContaining('good'),
-    });
+    expect(await refusalOf(probe.value('SELECT * FROM good'))).toContain('good');
     // One file and 30 batches, and the bad file, wait for ever.
     expect(report.total_shards - report.failed_shards).toBe(2 + 30);
   });
@@ -178,9 +176,7 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
     const report = await system.run(files);
     expect(report).toMatchObject({ phase: 'failed', error: { code: 'PARTITION_FAILED' } });
     expect(report.error!.detail).toContain('MIGRATION_DRIFT: 0001_a.sql');
-    await expect(probe.value('SELECT * FROM b')).rejects.toMatchObject({
-      message: expect.stringContaining('b'),
-    });
+    expect(await refusalOf(probe.value('SELECT * FROM b'))).toContain('b');
   });
 
   it('files that cannot run in a transaction have a lane of their own, and say so', async () => {
@@ -302,3 +298,11 @@ it("HXO's own database is no target", async () => {
   expect(report).toMatchObject({ phase: 'failed', error: { code: 'PARTITION_FAILED' } });
   expect(report.error!.detail).toContain("one of HXO's own files");
 });
+
+/** What a database says of a query that it refuses; its own error classes are not those of the test's realm. */
+function refusalOf(query: Promise<unknown>): Promise<string> {
+  return query.then(
+    () => 'It was not refused.',
+    (error: unknown) => (error as Error).message,
+  );
+}
