@@ -18,7 +18,9 @@ const command_max_ms = 25_000;
 const endless = 'tail() { timeout 2 tail "$@"; }; watch() { timeout --foreground 3 watch "$@"; }';
 
 /** `it`, or a skipped one that names which of the tools (words) are missing here. */
-export function itWith(tools: string): (name: string, test: () => Promise<void>) => void {
+export function itWith(
+  tools: string,
+): (name: string, test: () => Promise<void>, timeout_ms?: number) => void {
   const folders = (process.env.PATH ?? '').split(delimiter);
   const missing = tools
     .split(' ')
