@@ -127,8 +127,7 @@ function startServer(variables: Readonly<Record<string, string>>): Promise<strin
 /** Submits the plan, shows its progress and returns its report. Throws unless it succeeds with a certificate. */
 async function runPlan(client: HxoClient): Promise<ReportView> {
   const { plan_id } = await client.createAndSubmit(plan);
-  const limit = AbortSignal.timeout(plan_max_ms);
-  const signal = server === undefined ? limit : AbortSignal.any([server.gone, limit]);
+  const signal = server!.goneWithin(plan_max_ms);
   const status = await watchPlan(client, plan_id, {
     display: progressDisplay(process.stdout),
     note: say,

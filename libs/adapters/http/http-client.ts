@@ -11,6 +11,7 @@ import {
   type HttpClient,
   type HttpRequest,
 } from '#hxo/execute';
+import { Deadline } from './deadline.js';
 import { HostRules, type HostRule } from './host-rules.js';
 import { OriginTurns } from './turns.js';
 import { checkedUrl, hostOf, portOf, shown } from './urls.js';
@@ -47,18 +48,26 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 
   async function request(asked: HttpRequest): Promise<HttpAnswer> {
+    const deadline = new Deadline(asked.signal);
+    try {
+      return await follow(asked, deadline);
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  async function follow(asked: HttpRequest, deadline: Deadline): Promise<HttpAnswer> {
     let url = checkedUrl(asked.url, null, rules);
     let begun = 0;
-    let ending = asked.signal;
     for (let redirects = 0; ; redirects++) {
       const target = url;
       const answer = await turns
-        .run(target.origin, asked.origin_concurrency_max, ending, async () => {
+        .run(target.origin, asked.origin_concurrency_max, deadline.signal, async () => {
           if (redirects === 0) {
             begun = performance.now();
-            ending = AbortSignal.any([asked.signal, AbortSignal.timeout(asked.timeout_ms)]);
+            deadline.start(asked.timeout_ms);
           }
-          return exchange(asked.method, target, ending);
+          return exchange(asked.method, target, deadline.signal);
         })
         .catch((error: unknown) => {
           throw told(error, asked, target);
