@@ -99,6 +99,11 @@ describe('verify --store', () => {
       'result 9999 of stage pack',
     ],
     [
+      'segment: moved far away',
+      `UPDATE segment SET first_ordinal = 1000000000000 WHERE first_ordinal = 256`,
+      'of stage pack',
+    ],
+    [
       'segment: inputs',
       `UPDATE segment SET lines = replace(lines, 'f000030', 'f000031')`,
       'segment 0-255 of stage pack',

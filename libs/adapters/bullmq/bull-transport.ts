@@ -56,7 +56,7 @@ export class BullTransport implements Transport {
 
   /** Of the worker that has most: one with fewer takes as many at once as it has. */
   lanes(executor: string): number {
-    return Math.max(1, ...this.fit(executor).map((worker) => worker.lanes));
+    return Math.max(1, ...this.fit(executor).map((worker) => worker.lanes ?? 1));
   }
 
   obstacle(executor: string, version: string): string | null {

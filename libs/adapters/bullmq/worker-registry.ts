@@ -9,8 +9,8 @@ export interface WorkerCard {
   readonly id: string;
   /** Bundles that it executes at once. */
   readonly concurrency: number;
-  /** Shards of each that it executes at once, when their executor only waits. */
-  readonly lanes: number;
+  /** Shards of each that it executes at once, when their executor only waits. A worker of an earlier build says nothing. */
+  readonly lanes?: number;
   /** Bundles that it has at present. */
   readonly load: number;
   /** Executor name → version. */

@@ -7,6 +7,7 @@ import {
   block_shards,
   blockOf,
   parseResults,
+  RowUnreadable,
   utcSeconds,
   type AuditView,
   type BundleRow,
@@ -36,7 +37,7 @@ import { bundleRow, planRow, resultBatch, segmentRow } from './rows.js';
 import { SqlitePlanReader } from './sqlite-reader.js';
 import { SqliteTransaction } from './sqlite-transaction.js';
 
-const certified_blocks_max = 8;
+const certified_blocks_max = 16;
 /** Pages (4 KiB) of the log at which a commit writes it back itself, when nobody else has done so. */
 const wal_pages_max = 8_192;
 
@@ -141,9 +142,19 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     const at = this.sql(
       'SELECT reuse.* FROM reuse JOIN certificate USING (plan_no, revision) WHERE cas = ?',
     ).get(cas) as ReuseEntity | undefined;
-    const result = at === undefined ? undefined : this.certifiedBlock(at).get(at.ordinal);
+    const result = at === undefined ? undefined : this.certifiedResult(at);
     if (at === undefined || result?.status !== 'done') return null;
     return { ...result, source_plan_no: result.source_plan_no ?? at.plan_no };
+  }
+
+  /** Undefined, too, for a row that is damaged: work that cannot be reused is done again. */
+  private certifiedResult(at: ReuseEntity): ResultRow | undefined {
+    try {
+      return this.certifiedBlock(at).get(at.ordinal);
+    } catch (error) {
+      if (error instanceof RowUnreadable) return undefined;
+      throw error;
+    }
   }
 
   /** The results around a shard. Plans that are submitted again ask for one after the other. */
@@ -156,7 +167,10 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     const block = blockOf(ordinal);
     const name = `${plan_no}/${revision}/${stage_no}/${block}`;
     let results = this.certified_blocks.get(name);
-    if (results === undefined) {
+    if (results !== undefined) {
+      this.certified_blocks.delete(name);
+      this.certified_blocks.set(name, results);
+    } else {
       const from = block * block_shards;
       const rows = this.results(plan_no, revision, stage_no, from, from + block_shards);
       results = new Map(Array.from(rows, (row) => [row.ordinal, row]));

@@ -3,6 +3,8 @@ import { canonicalJson, digestBytes, parseDigest, type Digest } from '#truth';
 import {
   assertPlanTransition,
   assertStageTransition,
+  block_shards,
+  blockOf,
   printRanges,
   type AuditView,
   type BundleRow,
@@ -31,6 +33,8 @@ export class SqliteTransaction implements Transaction {
   private readonly statements = new Map<string, Statement>();
 
   private readonly reader: SqlitePlanReader;
+  /** The block of results that was asked for last: a report that comes twice asks for all of its shards. */
+  private standing: { readonly name: string; readonly results: ReadonlyMap<number, ResultRow> } | null = null;
 
   constructor(private readonly db: Database) {
     this.reader = new SqlitePlanReader(db);
@@ -178,6 +182,7 @@ export class SqliteTransaction implements Transaction {
   }
 
   insertResults(plan_no: number, revision: number, batches: readonly ResultBatch[]): void {
+    this.standing = null;
     const insert = this.sql(
       `INSERT INTO result (plan_no, revision, stage_no, first_ordinal, count, failed, attempt, source_plan_no, worker,
          finished_at, lines) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -200,8 +205,13 @@ export class SqliteTransaction implements Transaction {
   }
 
   standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
-    const [result] = this.reader.results(plan_no, revision, stage_no, ordinal, ordinal + 1);
-    return result ?? null;
+    const from = blockOf(ordinal) * block_shards;
+    const name = `${plan_no}/${revision}/${stage_no}/${from}`;
+    if (this.standing?.name !== name) {
+      const rows = this.reader.results(plan_no, revision, stage_no, from, from + block_shards);
+      this.standing = { name, results: new Map(Array.from(rows, (row) => [row.ordinal, row])) };
+    }
+    return this.standing.results.get(ordinal) ?? null;
   }
 
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean {

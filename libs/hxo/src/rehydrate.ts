@@ -129,7 +129,9 @@ function restoreResults(plan: LivePlan, stage: LiveStage, store: CheckpointStore
   }
   for (const [ordinal, count] of failures) stage.board.restore(ordinal, { failures: count });
   for (const { ordinal, status } of store.results(plan.plan_no, plan.revision, stage.stage_no)) {
-    if (ordinal < stage.board.total) stage.board.restoreResult(ordinal, status);
+    // A shard with two results is for the certificate to find.
+    const first = ordinal < stage.board.total && stage.board.phaseOf(ordinal) === 'pending';
+    if (first) stage.board.restoreResult(ordinal, status);
   }
   if (stage.phase === 'skipped') stage.board.halt();
   stage.board.restored();

@@ -59,18 +59,15 @@ export class StageHasher {
    */
   advance(reader: PlanReader, segments_max: number): number {
     let hashed = 0;
-    if (segments_max === 0) return hashed;
-    do {
-      if (this.takenBelow() < this.needed) continue;
-      for (const segment of this.segments(reader)) {
-        this.needed = segment.first_ordinal + segment.count;
-        if (this.needed > this.takenBelow()) break;
-        this.hash(segment);
-        this.needed++;
-        hashed++;
-        if (hashed === segments_max) return hashed;
-      }
-    } while (this.takeWhole(reader));
+    if (segments_max === 0 || !this.takeUpTo(reader, this.needed)) return hashed;
+    for (const segment of this.segments(reader)) {
+      this.needed = segment.first_ordinal + segment.count;
+      if (!this.takeUpTo(reader, this.needed)) break;
+      this.hash(segment);
+      this.needed++;
+      hashed++;
+      if (hashed === segments_max) break;
+    }
     return hashed;
   }
 
@@ -81,12 +78,12 @@ export class StageHasher {
   finish(reader: PlanReader): void {
     this.checkHashed(reader);
     for (const segment of this.segments(reader)) {
-      while (this.takenBelow() < segment.first_ordinal + segment.count)
-        this.take(reader, (this.next_block + 1) * block_shards);
+      const end = segment.first_ordinal + segment.count;
+      if (this.takenBelow() < end) this.take(reader, (blockOf(end - 1) + 1) * block_shards);
       this.hash(segment);
     }
     this.take(reader, Infinity);
-    this.orphans.push(...this.waiting.splice(0).map(({ ordinal }) => ordinal));
+    for (const { ordinal } of this.waiting.splice(0)) this.orphans.push(ordinal);
     if (this.orphans.length > 0)
       this.damage.push(
         `results ${printRanges(this.orphans)} of stage ${this.spec.id}: they have no shard, or more than one result`,
@@ -95,6 +92,12 @@ export class StageHasher {
 
   private takenBelow(): number {
     return this.next_block * block_shards;
+  }
+
+  /** Takes blocks whose shards all have their results. Are all results below the ordinal taken? */
+  private takeUpTo(reader: PlanReader, ordinal: number): boolean {
+    while (this.takenBelow() < ordinal) if (!this.takeWhole(reader)) return false;
+    return true;
   }
 
   /** Takes the next block, if there is one and its shards all have their results. */

@@ -103,7 +103,9 @@ export class ExecutingStages {
     }, 'engine');
     genesis.announce(accepted.events);
     if (stage.plan.stopped !== null) return;
-    for (const { ordinal } of outcomes) open.delete(ordinal);
+    // What was neither accepted nor refused anew, a failure that was known, say, is still open: it comes free in the end.
+    for (const ordinal of accepted.done) open.delete(ordinal);
+    for (const { ordinal } of [...accepted.failures, ...accepted.returned]) open.delete(ordinal);
     // Shards that run together take their slot's time together.
     stage.sizer.observe(accepted.done.length, sum(outcomes) / concurrency);
     stage.executed += accepted.done.length;

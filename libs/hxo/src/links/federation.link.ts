@@ -300,7 +300,7 @@ export class FederationLink implements TransportSink {
   ): Lease {
     const stage = plan.stages[stage_no]!;
     const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open };
-    const concurrency = stage.executor.load === 'cpu' ? 1 : ordinals.length;
+    const concurrency = Math.max(1, this.concurrency(stage, ordinals.length));
     const lease = this.leases.open({ stage, bundle, attempt, work, concurrency });
     this.leases.grant(lease);
     return lease;

@@ -115,6 +115,19 @@ describe('leases that outlive the process', () => {
     expect([values[first], values[second]]).toEqual(['"before"', '"after"']);
   });
 
+  it('leave no shard behind whose failure is reported again after the restart', async () => {
+    await start({ slots: 1, durable: true, work: hold });
+    const plan_id = await hxo.submit([stageOf(1)]);
+    const [held] = await heldBundles(plan_id, 1);
+    await hxo.transport.workerOf(held!).report([failed(0, 'retry')], false);
+    await hxo.restart();
+    // The report had been stored, and was not acknowledged: it comes again, with the end of the bundle.
+    await hxo.transport.workerOf(held!).report([failed(0, 'retry')], true);
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 1 });
+    expect(hxo.store.failures(hxo.store.planById(plan_id)!.plan_no, 0)).toHaveLength(1);
+    expect(resultsOf(plan_id)[0]!.attempt).toBe(2);
+  });
+
   it('are not those of collectors, which are leased again', async () => {
     const work: Work = async (bundle, worker) =>
       bundle.work.type === 'collect' ? undefined : succeed(bundle, worker);
