@@ -23,6 +23,11 @@ export class HashList {
     this.chunks.push(...other.chunks);
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.chunks.reduce((bytes, chunk) => bytes + chunk.length, this.used) / hash_bytes;
+  }
+
   /** All hashes, one after the other, as they lie in memory. */
   parts(): readonly Buffer[] {
     this.close();

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { hash_bytes, merkleRoot, type TreeHead } from '#truth';
+import { merkleRoot, type TreeHead } from '#truth';
 import type { PlanKey } from '../background.js';
 import type { PlanReader } from '../checkpoint/checkpoint-store.js';
 import type { ArtifactRef, ArtifactStore } from '../execute/artifact-store.js';
@@ -50,10 +50,9 @@ export async function sealPlan(
       artifacts_rehashed++;
     }
   }
-  const leaves = trees.leaves.bytes();
   return {
-    tree: { root: merkleRoot(leaves), size: leaves.length / hash_bytes },
-    leaves: await artifacts.put(leaves),
+    tree: { root: merkleRoot(trees.leaves.parts()), size: trees.leaves.size },
+    leaves: await artifacts.put(Readable.from(trees.leaves.parts())),
     records: await artifacts.put(Readable.from(trees.records.parts())),
     stages: trees.stages,
     artifacts_rehashed,

@@ -107,7 +107,8 @@ function invalid(what: string): FailShard {
 
 /** The outcome of a shard that is done. */
 export function done(ordinal: number, accepted: Accepted, duration_ms: number): Outcome {
-  return { ordinal, status: 'done', ...accepted, duration_ms };
+  const { digest, value, artifacts } = accepted;
+  return { ordinal, status: 'done', digest, value, artifacts, duration_ms };
 }
 
 /** The outcome of a shard that failed. */

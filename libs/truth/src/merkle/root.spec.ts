@@ -52,8 +52,18 @@ describe('merkleRoot', () => {
     expect(view.equals(before)).toBe(true);
   });
 
+  it('does not depend on how the leaves are spread over buffers', () => {
+    const leaves = randomBytes(70 * hash_bytes);
+    for (let cut = 0; cut <= 70; cut++) {
+      const parts = [leafRange(leaves, 0, cut), leafRange(leaves, cut, 70)];
+      expect(merkleRoot(parts)).toBe(merkleRoot(leaves));
+    }
+    expect(merkleRoot([])).toBe(empty_root);
+  });
+
   it('refuses a buffer of broken hashes', () => {
     expect(() => merkleRoot(Buffer.alloc(33))).toThrow(RangeError);
+    expect(() => merkleRoot([Buffer.alloc(16), Buffer.alloc(16)])).toThrow(RangeError);
   });
 });
 
