@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { docs } from './docs/docs.mjs';
 import { backfill } from './backfill.mjs';
-import { fanOutAgainstPeers, million, scaling } from './fanout/benchmarks.mjs';
+import { fanOutAgainstPeers, million, scaling, status } from './fanout/benchmarks.mjs';
 import { merkle } from './merkle.mjs';
 import { pack } from './pack.mjs';
 import { pack100k } from './pack-100k.mjs';
@@ -17,6 +17,7 @@ const benchmarks = {
   fanout: fanOutAgainstPeers,
   million,
   scaling,
+  status,
   merkle,
   docs,
   pack,
@@ -35,7 +36,7 @@ if (benchmark === undefined) {
   const { tables, met } = await benchmark();
   for (const [title, rows] of Object.entries(tables)) {
     process.stdout.write(`\n${title}\n`);
-    console.table(rows.map(({ slowest: _slowest, phases: _phases, ...figures }) => figures));
+    console.table(rows.map(({ slowest: _slowest, phases: _phases, status: _status, ...figures }) => figures));
   }
   mkdirSync('bench-results', { recursive: true });
   writeFileSync(join('bench-results', `${name}.json`), `${JSON.stringify(tables, null, 2)}\n`);

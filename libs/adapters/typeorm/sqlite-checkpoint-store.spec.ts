@@ -7,7 +7,8 @@ import { sha256 } from '#truth';
 import { StoreUnavailable, type NewEvent, type Segment, type StoredEvent } from '#hxo';
 import { entities } from './entities.js';
 import { InitialSchema1763900000000 } from './initial-schema.migration.js';
-import { SqliteCheckpointStore, StoreInUse } from './sqlite-checkpoint-store.js';
+import { StoreInUse } from './open-store.js';
+import { SqliteCheckpointStore } from './sqlite-checkpoint-store.js';
 
 const failures: Error[] = [];
 let dir: string;

@@ -1,13 +1,8 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import Database from 'better-sqlite3';
-import { DataSource, In, LessThan, MoreThan, Not, type FindOptionsWhere } from 'typeorm';
+import type { Database } from 'better-sqlite3';
+import { In, LessThan, MoreThan, Not, type DataSource, type FindOptionsWhere } from 'typeorm';
 import type { Json } from '#truth';
 import {
-  block_shards,
-  blockOf,
   parseResults,
-  RowUnreadable,
   utcSeconds,
   type AuditView,
   type BundleRow,
@@ -25,41 +20,31 @@ import {
   AuditEntity,
   EventEntity,
   PlanEntity,
-  entities,
   type BundleEntity,
   type ResultEntity,
-  type ReuseEntity,
   type SegmentEntity,
 } from './entities.js';
 import { FifoWriter } from './fifo-writer.js';
-import { InitialSchema1763900000000 } from './initial-schema.migration.js';
+import { openStore } from './open-store.js';
+import { ReuseReader } from './reuse-reader.js';
 import { bundleRow, planRow, resultBatch, segmentRow } from './rows.js';
 import { SqlitePlanReader } from './sqlite-reader.js';
 import { SqliteTransaction } from './sqlite-transaction.js';
 
-const certified_blocks_max = 16;
-/** Pages (4 KiB) of the log at which a commit writes it back itself, when nobody else has done so. */
-const wal_pages_max = 8_192;
-
-/** Thrown when another HXO process leads the same store. */
-export class StoreInUse extends Error {
-  override readonly name = 'StoreInUse';
-}
-
 /** The checkpoint store in one SQLite file: entities and migrations by TypeORM, hot paths as prepared statements. */
 export class SqliteCheckpointStore extends SqlitePlanReader implements CheckpointStore {
   private readonly tx: SqliteTransaction;
-  /** Blocks of results of certified plans, which change no more, those looked into last at the end. */
-  private readonly certified_blocks = new Map<string, ReadonlyMap<number, ResultRow>>();
+  private readonly reuse: ReuseReader;
 
   private constructor(
     private readonly source: DataSource,
-    db: Database.Database,
+    db: Database,
     private readonly writer: FifoWriter,
-    private readonly lock: Database.Database,
+    private readonly lock: Database,
   ) {
     super(db);
     this.tx = new SqliteTransaction(db);
+    this.reuse = new ReuseReader(db);
   }
 
   /**
@@ -69,17 +54,8 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
    * @param fatal called when durability is in doubt: the process must end
    */
   static async open(path: string, fatal: (error: Error) => void): Promise<SqliteCheckpointStore> {
-    mkdirSync(dirname(path), { recursive: true });
-    const lock = lead(`${path}.lock`);
-    try {
-      const source = await connect(path);
-      const db = (source.driver as unknown as { readonly databaseConnection: Database.Database })
-        .databaseConnection;
-      return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
-    } catch (error) {
-      lock.close();
-      throw error;
-    }
+    const { source, db, lock } = await openStore(path);
+    return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
   }
 
   write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T> {
@@ -139,46 +115,7 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   }
 
   reusable(cas: Uint8Array): ReusableResult | null {
-    const at = this.sql(
-      'SELECT reuse.* FROM reuse JOIN certificate USING (plan_no, revision) WHERE cas = ?',
-    ).get(cas) as ReuseEntity | undefined;
-    const result = at === undefined ? undefined : this.certifiedResult(at);
-    if (at === undefined || result?.status !== 'done') return null;
-    return { ...result, source_plan_no: result.source_plan_no ?? at.plan_no };
-  }
-
-  /** Undefined, too, for a row that is damaged: work that cannot be reused is done again. */
-  private certifiedResult(at: ReuseEntity): ResultRow | undefined {
-    try {
-      return this.certifiedBlock(at).get(at.ordinal);
-    } catch (error) {
-      if (error instanceof RowUnreadable) return undefined;
-      throw error;
-    }
-  }
-
-  /** The results around a shard. Plans that are submitted again ask for one after the other. */
-  private certifiedBlock({
-    plan_no,
-    revision,
-    stage_no,
-    ordinal,
-  }: ReuseEntity): ReadonlyMap<number, ResultRow> {
-    const block = blockOf(ordinal);
-    const name = `${plan_no}/${revision}/${stage_no}/${block}`;
-    let results = this.certified_blocks.get(name);
-    if (results !== undefined) {
-      this.certified_blocks.delete(name);
-      this.certified_blocks.set(name, results);
-    } else {
-      const from = block * block_shards;
-      const rows = this.results(plan_no, revision, stage_no, from, from + block_shards);
-      results = new Map(Array.from(rows, (row) => [row.ordinal, row]));
-      this.certified_blocks.set(name, results);
-      if (this.certified_blocks.size > certified_blocks_max)
-        this.certified_blocks.delete(this.certified_blocks.keys().next().value!);
-    }
-    return results;
+    return this.reuse.find(cas);
   }
 
   anyReusable(): boolean {
@@ -290,65 +227,5 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     await this.writer.close();
     await this.source.destroy();
     this.lock.close();
-  }
-}
-
-async function connect(path: string): Promise<DataSource> {
-  const source = new DataSource({
-    type: 'better-sqlite3',
-    database: path,
-    entities,
-    migrations: [InitialSchema1763900000000],
-    migrationsRun: true,
-    prepareDatabase: (db: Database.Database) => {
-      secure(db);
-      assertSound(db, path);
-    },
-  });
-  return source.initialize();
-}
-
-function assertSound(db: Database.Database, path: string): void {
-  const damage = db.pragma('quick_check(1)', { simple: true });
-  if (damage !== 'ok') {
-    throw new Error(`The checkpoint store ${path} is damaged: ${String(damage)}. Restore it from a backup.`);
-  }
-}
-
-/**
- * Durability of the connection. better-sqlite3 falls back to synchronous=NORMAL after the first write in WAL mode unless
- * it is set explicitly, so it is set, and read back. `busy_timeout` blocks the event loop: it stays short, the writer
- * waits on its own.
- */
-function secure(db: Database.Database): void {
-  db.pragma('journal_mode = WAL');
-  db.pragma('synchronous = FULL');
-  db.pragma('busy_timeout = 50');
-  db.pragma(`wal_autocheckpoint = ${wal_pages_max}`);
-  const mode = db.pragma('journal_mode', { simple: true });
-  const synchronous = db.pragma('synchronous', { simple: true });
-  if (mode !== 'wal' || synchronous !== 2) {
-    throw new Error(
-      `The checkpoint store needs WAL and synchronous=FULL, got ${String(mode)} and ${String(synchronous)}.`,
-    );
-  }
-}
-
-/**
- * Leadership by a lock that the operating system releases when the process dies, however it dies: an exclusive SQLite
- * transaction on a file of its own, held open for as long as the store is.
- */
-function lead(path: string): Database.Database {
-  const lock = new Database(path);
-  lock.pragma('busy_timeout = 0');
-  try {
-    lock.exec('BEGIN EXCLUSIVE');
-    return lock;
-  } catch (error) {
-    lock.close();
-    if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
-    throw new StoreInUse(
-      'Another HXO process leads this checkpoint store. Stop it first, or give this one its own HXO_HOME or HXO_DB_PATH.',
-    );
   }
 }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { HxoClient } from '../../../dist/apps/cli/src/client.js';
 import { RedisProcess } from '../../../dist/apps/cli/src/redis-process.js';
@@ -27,16 +28,25 @@ const clock_ticks_per_s = 100;
 /**
  * @param shards of each run
  * @param peers of `embedded`, `federated`, `bullmq`, `flow`, in the order of each round
+ * @param asks has BullMQ asked how far it is, as HXO always is
  * @returns one row of figures for each run, in the order in which they ran
  */
-export async function fanOut({ shards, peers, rounds, workers = 1, concurrency = 2, kind = 'noop' }) {
+export async function fanOut({
+  shards,
+  peers,
+  rounds,
+  workers = 1,
+  concurrency = 2,
+  kind = 'noop',
+  asks = false,
+}) {
   const rows = [];
   for (let round = 1; round <= rounds; round++) {
     for (const peer of peers) {
       const folder = mkdtempSync(join(tmpdir(), 'hxo-bench-'));
       try {
         const run = peer === 'bullmq' || peer === 'flow' ? runPlain : runHxo;
-        const figures = await run({ peer, shards, folder, workers, concurrency, kind });
+        const figures = await run({ peer, shards, folder, workers, concurrency, kind, asks });
         const row = { peer, shards, round, ...figures, shards_per_s: Math.round(shards / figures.seconds) };
         rows.push(row);
         process.stderr.write(`${peer} ${shards}: ${row.shards_per_s} shards/s\n`);
@@ -104,6 +114,7 @@ async function runHxo({ peer, shards, folder, workers, concurrency, kind }) {
       redis_peak_mb,
       db_mb: round(statSync(join(folder, 'home', 'checkpoints.db')).size / megabyte),
       status_p95_ms: percentile(latencies, 0.95),
+      status: spread(latencies),
       loop_p99_ms: JSON.parse(readFileSync(loop_file, 'utf8')).p99,
       phases,
     };
@@ -134,7 +145,7 @@ async function sampleUntilEnd(client, plan_id) {
   }
 }
 
-async function runPlain({ peer, shards, folder }) {
+async function runPlain({ peer, shards, folder, asks }) {
   const redis = await RedisProcess.start(folder);
   const children = [];
   try {
@@ -156,6 +167,7 @@ async function runPlain({ peer, shards, folder }) {
       String(warm_up_shards),
     ]);
     const usage = new Usage({ api: api.pid, worker: worker.pid });
+    const asking = asks ? askWhile(redis.url) : null;
     const [line] = await Promise.race([
       once(createInterface({ input: api.stdout }), 'line'),
       once(api, 'exit').then(() => {
@@ -165,11 +177,33 @@ async function runPlain({ peer, shards, folder }) {
     const used = usage.figures();
     const redis_peak_mb = await redisPeak(redis.url);
     const { seconds } = JSON.parse(line);
-    return { seconds: round2(seconds), ...used, redis_peak_mb };
+    const latencies = asking === null ? {} : { status: spread(await asking()) };
+    return { seconds: round2(seconds), ...used, redis_peak_mb, ...latencies };
   } finally {
     for (const child of children) child.kill('SIGKILL');
     await redis.kill();
   }
+}
+
+/** Asks BullMQ for its counts of jobs every 20 ms, until told to stop: then it returns how long each answer took. */
+function askWhile(url) {
+  const queue = new Queue('plain', { connection: { url, maxRetriesPerRequest: null } });
+  const latencies = [];
+  let going = true;
+  const asked = (async () => {
+    while (going) {
+      const begun = performance.now();
+      await queue.getJobCounts();
+      latencies.push(performance.now() - begun);
+      await sleep(sample_ms);
+    }
+    await queue.close();
+    return latencies;
+  })();
+  return () => {
+    going = false;
+    return asked;
+  };
 }
 
 /** What processes have used since it was made: CPU seconds, and their peak resident memory in MB, as the kernel keeps it. */
@@ -209,6 +243,12 @@ async function redisPeak(url) {
   } finally {
     redis.disconnect();
   }
+}
+
+/** Of latencies in milliseconds. */
+function spread(latencies) {
+  const [p50_ms, p95_ms, max_ms] = [0.5, 0.95, 1].map((share) => percentile(latencies, share));
+  return { answers: latencies.length, p50_ms, p95_ms, max_ms };
 }
 
 function percentile(values, share) {

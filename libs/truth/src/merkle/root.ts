@@ -28,8 +28,7 @@ export function merkleRoot(leaves: Uint8Array | readonly Uint8Array[]): Digest {
     const view = new DataView(part.buffer, part.byteOffset, part.byteLength);
     const end = leafCount(part) * hash_bytes;
     for (let at = 0; at < end; at += hash_bytes) {
-      for (let i = 0; i < words_per_hash; i++)
-        roots[depth * words_per_hash + i] = view.getInt32(at + 4 * i);
+      for (let i = 0; i < words_per_hash; i++) roots[depth * words_per_hash + i] = view.getInt32(at + 4 * i);
       depth++;
       size++;
       for (let alike = size; alike % 2 === 0; alike /= 2) join();
