@@ -37,7 +37,7 @@ async function run(shard: Shard<DocsInputs>, context: ExecutorContext): Promise<
   let cut = 0;
   for (const document of documents) {
     const expected = shard.input_digests[document.digest_at]!;
-    const read = await readDocument(context.workspace, root, document, expected, context.signal);
+    const read = await readDocument(context, root, document, expected);
     segment.add(document.path, extractText(document.path, read.source));
     if (read.cut) cut++;
   }

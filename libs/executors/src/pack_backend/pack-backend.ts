@@ -60,7 +60,7 @@ async function run(shard: Shard<PackInputs>, context: ExecutorContext): Promise<
     }
   };
   const blob: ArtifactRef = await pipeline(
-    tarOf(shard, context.workspace),
+    tarOf(shard, context),
     counted,
     createGzip({ level: 6, chunkSize: compressed_chunk_bytes }),
     (compressed: AsyncIterable<Buffer>) => context.artifacts.put(anyOs(compressed)),
