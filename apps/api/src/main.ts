@@ -16,7 +16,7 @@ import { SqliteCheckpointStore } from '#adapters/typeorm';
 import { cachePlace, openCache } from '../../open-cache.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
-import type { BackgroundOptions } from './background-thread.js';
+import type { BackgroundOptions } from './background/options.js';
 import { configureHttp } from './http-server.js';
 import { PlanLog } from './plan-log.js';
 
@@ -52,7 +52,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     workspace: { root: settings.workspace, forbidden: hxoFiles(settings) },
     targets: { addresses: settings.targets, forbidden: hxoFiles(settings) },
   };
-  const background = new ThreadBackground(new URL('./background-thread.js', import.meta.url), {
+  const background = new ThreadBackground(new URL('./background/', import.meta.url), {
     ...work,
     extra_executors,
     db_path: settings.db_path,

@@ -31,7 +31,13 @@ beforeAll(async () => {
   const artifacts = createArtifactStore(join(folder, 'artifacts'));
   output = await packStage({
     artifacts,
-    workspace: { list: async () => [], read: async function* () { yield Buffer.from('x'); } }, // prettier-ignore
+    workspace: {
+      list: async () => [],
+      read: async function* () {
+        yield Buffer.from('x');
+      },
+      digest: async () => sha256('x'),
+    },
     cache: {} as Cache,
     http: {} as HttpClient,
     signal: new AbortController().signal,

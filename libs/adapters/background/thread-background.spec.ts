@@ -16,14 +16,13 @@ import { ThreadBackground } from './thread-background.js';
 /** A thread cannot run TypeScript: it serves what was compiled. */
 const serve = resolve('dist/libs/adapters/background/serve.js');
 const dir = mkdtempSync(join(tmpdir(), 'hxo-background-'));
-const script = join(dir, 'script.mjs');
+const scripts = pathToFileURL(`${dir}/`);
 let background: ThreadBackground;
 
 beforeAll(() => {
   if (!existsSync(serve)) throw new Error('Run `npm run build` first: this spec starts a thread from dist/.');
-  writeFileSync(
-    script,
-    `import { workerData, threadId } from 'node:worker_threads';
+  writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
+  const script = `import { workerData, threadId } from 'node:worker_threads';
      import { serveBackground } from ${JSON.stringify(pathToFileURL(serve).href)};
      let made = 0;
      const never = new Promise(() => {});
@@ -43,10 +42,11 @@ beforeAll(() => {
        sealPlan: async () => { for (;;); },
        makeReceipt: () => never,
        search: async ({ query, limit }) => ({ total: limit, items: [query] }),
-     });`,
-  );
+     });`;
+  for (const thread of ['partitioning', 'answering', 'searching'])
+    writeFileSync(join(dir, `${thread}-thread.js`), script);
 });
-beforeEach(() => (background = new ThreadBackground(pathToFileURL(script), { name: 'data' })));
+beforeEach(() => (background = new ThreadBackground(scripts, { name: 'data' })));
 afterEach(() => background.close());
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -153,8 +153,8 @@ it('rejects what was under way when the thread dies, and starts another at the n
 });
 
 it('names the script that is not there', async () => {
-  const broken = new ThreadBackground(pathToFileURL(join(dir, 'none.mjs')), {});
-  await expect(broken.verifyArtifacts([sha256('')])).rejects.toThrow('none.mjs');
+  const broken = new ThreadBackground(pathToFileURL(`${dir}/none/`), {});
+  await expect(broken.verifyArtifacts([sha256('')])).rejects.toThrow('answering-thread.js');
   await broken.close();
 });
 

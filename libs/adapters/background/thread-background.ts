@@ -14,9 +14,10 @@ import type {
 import { CallingThread } from './calling-thread.js';
 
 /**
- * Background work in three threads of one script: one partitions, which hashes for as long as the workspace is large, one
- * does what plans at their end and people wait for, and one searches, which has the indexes in memory and may be busy
- * loading a large one. A thread is started at its first call, and again after it died.
+ * Background work in three threads: one partitions, which hashes for as long as the workspace is large, one does what plans
+ * at their end and people wait for, and one searches, which has the indexes in memory and may be busy loading a large one.
+ * Each has a script of its own, for what a script loads is what its thread takes to start. A thread is started at its first
+ * call, and again after it died.
  */
 export class ThreadBackground implements Background {
   private readonly partitioning: CallingThread;
@@ -25,13 +26,14 @@ export class ThreadBackground implements Background {
   private checkpointing = false;
 
   /**
-   * @param script module that calls `serveBackground`
-   * @param data what it needs, given as its workerData
+   * @param scripts folder of `partitioning-thread.js`, `answering-thread.js` and `searching-thread.js`, each of which calls
+   *   `serveBackground`
+   * @param data what they need, given as their workerData
    */
-  constructor(script: URL, data: unknown) {
-    this.partitioning = new CallingThread(script, data);
-    this.answering = new CallingThread(script, data);
-    this.searching = new CallingThread(script, data);
+  constructor(scripts: URL, data: unknown) {
+    this.partitioning = new CallingThread(new URL('partitioning-thread.js', scripts), data);
+    this.answering = new CallingThread(new URL('answering-thread.js', scripts), data);
+    this.searching = new CallingThread(new URL('searching-thread.js', scripts), data);
   }
 
   partition(

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { FileChanged, WorkspacePathError, type ListingOptions } from '#hxo/execute';
+import { FileChanged, WorkspacePathError, sha256, type FileRange, type ListingOptions } from '#hxo/execute';
 import { createWorkspace } from './workspace.js';
 import { compareBytewise } from './walk.js';
 
@@ -257,6 +257,18 @@ describe('reading', () => {
     expect(total).toBe(3_000_000);
   });
 
+  it('reads into the memory that it is given', async () => {
+    write('file', '0123456789');
+    const into = Buffer.alloc(4);
+    const file = { root: '.', path: 'file', expected_bytes: 10, offset: 0, length: 10 };
+    const seen: string[] = [];
+    for await (const chunk of createWorkspace({ root, forbidden: [] }).read(file, into)) {
+      expect(chunk.buffer).toBe(into.buffer);
+      seen.push(Buffer.from(chunk).toString());
+    }
+    expect(seen).toEqual(['0123', '4567', '89']);
+  });
+
   it('refuses all that is not a regular file inside', async () => {
     write('real/file');
     write('hxo/key');
@@ -313,6 +325,44 @@ describe('reading', () => {
   });
 });
 
+describe('hashing', () => {
+  const whole = (path: string, bytes: number): FileRange => ({
+    root: '.',
+    path,
+    expected_bytes: bytes,
+    offset: 0,
+    length: bytes,
+  });
+
+  it('tells the SHA-256 of files and ranges, however many are hashed at once', async () => {
+    const texts = Array.from({ length: 8 }, (_, i) => `${i}`.repeat(i * 400_000));
+    for (const [i, text] of texts.entries()) write(`file-${i}`, text);
+    const workspace = createWorkspace({ root, forbidden: [] });
+    const digests = texts.map((text, i) => workspace.digest(whole(`file-${i}`, text.length)));
+    expect(await Promise.all(digests)).toEqual(texts.map((text) => sha256(text)));
+    write('range', '0123456789');
+    const range = { ...whole('range', 10), offset: 3, length: 4 };
+    expect(await workspace.digest(range)).toBe(sha256('3456'));
+  });
+
+  it('refuses what reading refuses', async () => {
+    write('file', 'x');
+    symlinkSync('file', join(root, 'link'));
+    const workspace = createWorkspace({ root, forbidden: [] });
+    await expect(workspace.digest(whole('file', 2))).rejects.toThrow(FileChanged);
+    for (const path of ['link', '../x', 'no'])
+      await expect(workspace.digest(whole(path, 1))).rejects.toThrow(WorkspacePathError);
+  });
+
+  it('notices a file that is written to meanwhile', async () => {
+    write('large');
+    truncateSync(join(root, 'large'), 500_000_000);
+    const hashing = createWorkspace({ root, forbidden: [] }).digest(whole('large', 500_000_000));
+    setTimeout(() => utimesSync(join(root, 'large'), 1, 1), 20);
+    await expect(hashing).rejects.toThrow(FileChanged);
+  });
+});
+
 describe('turns', () => {
   const bytes = 20_000_000_000;
   const readAll = async (signal: AbortSignal): Promise<void> => {
@@ -320,12 +370,23 @@ describe('turns', () => {
     const file = { root: '.', path: 'large', expected_bytes: bytes, offset: 0, length: bytes };
     for await (const chunk of workspace.read(file)) expect(chunk.length).toBeGreaterThan(0);
   };
+  const hashAll = async (signal: AbortSignal): Promise<string> =>
+    createWorkspace({ root, forbidden: [] }, signal).digest({
+      root: '.',
+      path: 'large',
+      expected_bytes: bytes,
+      offset: 0,
+      length: bytes,
+    });
 
-  it('are given to others while a large file is read, and end the reading once it is aborted', async () => {
+  it.each([
+    ['read', readAll],
+    ['hashed', hashAll],
+  ])('are given to others while a large file is %s, and end that once it is aborted', async (_, work) => {
     write('large');
     truncateSync(join(root, 'large'), bytes);
     const abort = new AbortController();
-    const reading = readAll(abort.signal);
+    const reading = work(abort.signal);
     const over = new Error('aborted');
     setTimeout(() => abort.abort(over), 50);
     await expect(reading).rejects.toBe(over);

@@ -1,25 +1,14 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readSync,
-  realpathSync,
-  type Stats,
-} from 'node:fs';
-import { isAbsolute, join } from 'node:path';
-import { FileChanged, WorkspacePathError, type Workspace } from '#hxo/execute';
-import { forbid, isAtOrBelow, type Forbidden } from './forbidden.js';
+import { lstatSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { WorkspacePathError, sha256Stream, type Workspace } from '#hxo/execute';
+import { checkedPath, isInPlace } from './contained-path.js';
+import { forbid } from './forbidden.js';
+import { OpenFile, chunk_bytes } from './open-file.js';
 import { Turns } from './turns.js';
-import { reading } from './unreadable.js';
 import { walk } from './walk.js';
 
-/** Bytes handed out at once by `read`. */
-const chunk_bytes = 256 * 1024;
-
-/** O_NONBLOCK, because opening a FIFO that took a file's place would wait for a writer. */
-const open_flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** What is hashed lies here. All of a thread's readings may share it, for a chunk is read and hashed in one turn. */
+const hashed_chunk = Buffer.allocUnsafeSlow(chunk_bytes);
 
 export interface WorkspaceOptions {
   /** Folder that plans read. */
@@ -60,21 +49,30 @@ export function createWorkspace(options: WorkspaceOptions, signal?: AbortSignal)
       }
       return walk(root, folder === '' ? '' : folder + '/', listing, forbidden, turns);
     },
-    read: async function* (file) {
-      const path = checkedPath(file.root, forbidden);
-      const inside = checkedPath(file.path, forbidden);
-      const shown = path === '' ? inside : `${path}/${inside}`;
-      const { fd, before } = openRegular(root, shown, forbidden);
+    read: async function* (range, into) {
+      const file = OpenFile.open(root, range, forbidden);
       try {
-        checkUnchanged(shown, before.size === file.expected_bytes);
-        for (const chunk of chunks(fd, shown, file.offset, file.length)) {
+        for (const chunk of file.chunks(into)) {
           yield chunk;
           if (turns.due()) await turns.take();
         }
-        const after = fstatSync(fd);
-        checkUnchanged(shown, after.size === before.size && after.mtimeMs === before.mtimeMs);
+        file.checkUnchanged();
       } finally {
-        closeSync(fd);
+        file.close();
+      }
+    },
+    digest: async (range) => {
+      const file = OpenFile.open(root, range, forbidden);
+      try {
+        const hash = sha256Stream();
+        for (const chunk of file.chunks(hashed_chunk)) {
+          hash.update(chunk);
+          if (turns.due()) await turns.take();
+        }
+        file.checkUnchanged();
+        return hash.digest();
+      } finally {
+        file.close();
       }
     },
   };
@@ -89,70 +87,5 @@ function realRoot(root: string): string {
   }
   throw new WorkspacePathError(
     `The workspace ${root} is not a folder. Set HXO_WORKSPACE to a folder that exists.`,
-  );
-}
-
-/** A relative path without `.` and empty names; `''` is the workspace itself. Refuses whatever would leave it. */
-function checkedPath(path: string, forbidden: Forbidden): string {
-  const names = path.split('/').filter((name) => name !== '' && name !== '.');
-  if (isAbsolute(path) || names.includes('..') || path.includes('\0')) {
-    throw new WorkspacePathError(
-      `${JSON.stringify(path)} would leave the workspace. Use a path relative to the workspace, without "..".`,
-    );
-  }
-  if (names.some((name) => forbidden.name(name))) {
-    throw new WorkspacePathError(
-      `"${path}" is never read: .git and .env files are out of every plan's reach.`,
-    );
-  }
-  return names.join('/');
-}
-
-/** True when the path exists, leads through no symbolic link, and is not forbidden. */
-function isInPlace(root: string, absolute: string, forbidden: Forbidden): boolean {
-  const clean = absolute.length > 1 && absolute.endsWith('/') ? absolute.slice(0, -1) : absolute;
-  try {
-    return realpathSync.native(clean) === clean && isAtOrBelow(clean, root) && !forbidden.place(clean);
-  } catch {
-    return false;
-  }
-}
-
-/**
- * Opens a regular file. The name is checked after the opening, and must still lead to the very file that is open:
- * a folder swapped for a symbolic link meanwhile cannot lead outside.
- */
-function openRegular(root: string, path: string, forbidden: Forbidden): { fd: number; before: Stats } {
-  const absolute = join(root, path);
-  const fd = reading(path, () => openSync(absolute, open_flags));
-  try {
-    const before = fstatSync(fd);
-    const named = isInPlace(root, absolute, forbidden) ? lstatSync(absolute) : null;
-    if (!before.isFile() || named === null || named.ino !== before.ino || named.dev !== before.dev) {
-      throw new WorkspacePathError(
-        `"${path}" is not a regular file of the workspace. Submit the plan again.`,
-      );
-    }
-    return { fd, before };
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-function* chunks(fd: number, path: string, offset: number, length: number): Generator<Uint8Array> {
-  for (let done = 0; done < length;) {
-    const chunk = Buffer.allocUnsafe(Math.min(chunk_bytes, length - done));
-    const got = readSync(fd, chunk, 0, chunk.length, offset + done);
-    checkUnchanged(path, got > 0);
-    yield got === chunk.length ? chunk : chunk.subarray(0, got);
-    done += got;
-  }
-}
-
-function checkUnchanged(path: string, unchanged: boolean): void {
-  if (unchanged) return;
-  throw new FileChanged(
-    `"${path}" changed while the plan was at work. Submit the plan again when nothing writes to it.`,
   );
 }

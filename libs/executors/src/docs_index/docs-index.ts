@@ -1,8 +1,5 @@
 import { FailShard, type Executor, type ExecutorContext, type Shard, type ShardOutput } from '#hxo/execute';
 import { collect } from './collect.js';
-import type { DocumentText } from './document-text.js';
-import { extractHtml } from './extract-html.js';
-import { extractMarkdown } from './extract-markdown.js';
 import { parseInputs, type DocsInputs } from './inputs.js';
 import { readDocument } from './read-document.js';
 import { SegmentBuilder } from './segment.js';
@@ -34,12 +31,14 @@ async function run(shard: Shard<DocsInputs>, context: ExecutorContext): Promise<
       'docs_index needs one input digest for each file. Use the partitioner by_route_map or by_filesize.',
     );
   }
+  // The parsers of documents are large: every pool member loads this file, and few ever get a document.
+  const { extractText } = await import('./extract-text.js');
   const segment = new SegmentBuilder();
   let cut = 0;
   for (const document of documents) {
     const expected = shard.input_digests[document.digest_at]!;
-    const read = await readDocument(context.workspace, root, document, expected, context.signal);
-    segment.add(document.path, extract(document.path, read.source));
+    const read = await readDocument(context, root, document, expected);
+    segment.add(document.path, extractText(document.path, read.source));
     if (read.cut) cut++;
   }
   const { bytes, terms } = segment.finish();
@@ -49,16 +48,4 @@ async function run(shard: Shard<DocsInputs>, context: ExecutorContext): Promise<
     value: { documents: documents.length, left_out, cut, terms, segment: stored.digest, bytes: stored.bytes },
     artifacts: [stored],
   };
-}
-
-function extract(path: string, source: string): DocumentText {
-  const title = titleByPath(path);
-  return /\.html?$/i.test(path) ? extractHtml(source, title) : extractMarkdown(source, title);
-}
-
-/** The name of the file without its extension, or that of its folder for an index or README. */
-function titleByPath(path: string): string {
-  const names = path.replace(/\.[^./]*$/, '').split('/');
-  const own = names.at(-1)!;
-  return (/^(?:index|readme)$/i.test(own) ? names.at(-2) : undefined) ?? own;
 }

@@ -34,7 +34,7 @@ async function run(shard: Shard<AssetInputs>, context: ExecutorContext): Promise
   const assets: Asset[] = [];
   for (const [i, file] of files.entries()) {
     context.signal.throwIfAborted();
-    assets.push(await readAsset(file, root, shard.input_digests[i], context));
+    assets.push(await readAsset(file, root, shard.input_digests[i]!, context));
   }
   assets.sort((a, b) => compareBytewise(a.path, b.path));
   const segment = await context.artifacts.put(

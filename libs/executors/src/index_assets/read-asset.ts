@@ -1,55 +1,25 @@
-import {
-  FailShard,
-  FileChanged,
-  WorkspacePathError,
-  sha256Stream,
-  type Digest,
-  type ExecutorContext,
-} from '#hxo/execute';
+import type { Digest, ExecutorContext } from '#hxo/execute';
+import { readFile } from '../read-file.js';
 import type { Asset } from './asset-lines.js';
 import { head_bytes, identify, lookFurther, type Identity } from './identify.js';
 import type { AssetFile } from './inputs.js';
 
 /**
- * Reads a file once, from its start to its end: hashes it, and keeps what its identity needs. Never more than its first
+ * Reads a file once, from its start to its end, and keeps what its identity needs. Never more than its first
  * {@link head_bytes}, and as much further in, are in memory.
  *
- * Throws {@link FailShard} `FILE_CHANGED` when it is not what it was when the plan was partitioned.
+ * Throws FailShard `FILE_CHANGED` when it is not what it was when the plan was partitioned.
  */
 export async function readAsset(
   file: AssetFile,
   root: string,
-  expected: Digest | undefined,
-  { workspace, signal }: Pick<ExecutorContext, 'workspace' | 'signal'>,
+  expected: Digest,
+  context: Pick<ExecutorContext, 'workspace' | 'signal'>,
 ): Promise<Asset> {
   const { path, bytes } = file;
-  const hash = sha256Stream();
   const glimpse = new Glimpse(file);
-  try {
-    for await (const chunk of workspace.read({
-      root,
-      path,
-      expected_bytes: bytes,
-      offset: 0,
-      length: bytes,
-    })) {
-      signal.throwIfAborted();
-      hash.update(chunk);
-      await glimpse.add(chunk);
-    }
-  } catch (error) {
-    if (error instanceof FileChanged || error instanceof WorkspacePathError)
-      throw new FailShard('FILE_CHANGED', error.message, { cause: error });
-    throw error;
-  }
-  const sha256 = hash.digest();
-  if (sha256 !== expected) {
-    throw new FailShard(
-      'FILE_CHANGED',
-      `"${path}" is not what it was when the plan was partitioned. Submit the plan again.`,
-    );
-  }
-  return { path, bytes, sha256, identity: await glimpse.identity() };
+  for await (const chunk of readFile(context, root, file, expected)) await glimpse.add(chunk);
+  return { path, bytes, sha256: expected, identity: await glimpse.identity() };
 }
 
 /** Keeps the start of a file, and a window further in if its identity asks for one, while the file goes by. */

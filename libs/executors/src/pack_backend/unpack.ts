@@ -1,7 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { extract, type Extract, type Header } from 'tar-stream';
+import type { Extract, Header } from 'tar-stream';
 import { sha256Stream, type Digest } from '#hxo/execute';
 import { entryName } from './tar.js';
 import { linesOf } from './lines.js';
@@ -133,6 +133,8 @@ async function unpackTar(
   files: Restorer,
   options: UnpackOptions,
 ): Promise<void> {
+  // Loaded here, because every pool member loads this file and none unpacks.
+  const { extract } = await import('tar-stream');
   const tar = extract();
   const hash = sha256Stream();
   const bytes_max = pack.entries.reduce(

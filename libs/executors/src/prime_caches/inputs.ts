@@ -1,5 +1,5 @@
 import { cache_value_bytes_max, FailShard, type Json } from '#hxo/execute';
-import type { NamedFile } from '../read-whole-file.js';
+import type { NamedFile } from '../read-file.js';
 import type { PrimeOptions } from './options.js';
 
 /** Files whose contents go into the content cache. */

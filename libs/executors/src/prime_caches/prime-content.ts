@@ -1,5 +1,5 @@
 import { cacheKey, FailShard, type ExecutorContext, type Shard, type ShardOutput } from '#hxo/execute';
-import { readWholeFile } from '../read-whole-file.js';
+import { readWholeFile } from '../read-file.js';
 import { eachAtOnce } from './at-once.js';
 import { isPut, type ContentInputs } from './inputs.js';
 import { contentList } from './primed-list.js';

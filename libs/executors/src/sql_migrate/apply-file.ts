@@ -1,21 +1,19 @@
 import {
   FailShard,
-  FileChanged,
   RetryShard,
   TargetError,
-  WorkspacePathError,
   driftOf,
   files_operation,
   no_transaction_marker,
   refusalOf,
   runsOutsideTransaction,
-  sha256,
   splitStatements,
   type Digest,
   type ExecutorContext,
   type Shard,
   type TargetDatabase,
 } from '#hxo/execute';
+import { readWholeFile } from '../read-file.js';
 import type { FileInputs, MigrationFile } from './inputs.js';
 import { ensureLedger, Ledger, type LedgerRow } from './ledger.js';
 
@@ -40,7 +38,7 @@ export async function applyFile(
   database: TargetDatabase,
   context: ExecutorContext,
 ): Promise<AppliedFile> {
-  const migration = await readMigration(inputs, inputs.files[0]!, input_digests[0], database, context);
+  const migration = await readMigration(inputs, inputs.files[0]!, input_digests[0]!, database, context);
   const { lock_timeout_ms } = inputs.options;
   const table = await ensureLedger(database, lock_timeout_ms);
   try {
@@ -70,7 +68,7 @@ export async function tryFiles(
       let ran = 0;
       let runs = true;
       for (const [i, file] of inputs.files.entries()) {
-        const migration = await readMigration(inputs, file, input_digests[i], database, context);
+        const migration = await readMigration(inputs, file, input_digests[i]!, database, context);
         runs &&= !migration.outside;
         const known = ledger.exists ? await new Ledger(session, ledger.table).find(keyOf(migration)) : null;
         if (known !== null) refuseDrift(known, migration);
@@ -98,7 +96,7 @@ export async function checkFile(
   database: TargetDatabase,
   context: ExecutorContext,
 ): Promise<void> {
-  const migration = await readMigration(inputs, inputs.files[0]!, input_digests[0], database, context);
+  const migration = await readMigration(inputs, inputs.files[0]!, input_digests[0]!, database, context);
   const { table, exists } = await database.ledger();
   const known = exists ? await new Ledger(database, table).find(keyOf(migration)) : null;
   if (known !== null) refuseDrift(known, migration);
@@ -177,13 +175,11 @@ async function guardLane(
 async function readMigration(
   { root }: FileInputs,
   { name, bytes }: MigrationFile,
-  expected: Digest | undefined,
+  digest: Digest,
   { dialect }: TargetDatabase,
-  { workspace }: ExecutorContext,
+  context: ExecutorContext,
 ): Promise<Migration> {
-  const content = await readWhole(workspace, { root, path: name, bytes });
-  const digest = sha256(content);
-  if (digest !== expected) throw changed(name);
+  const content = await readWholeFile(context, root, { path: name, bytes }, digest);
   let sql: string;
   try {
     sql = new TextDecoder('utf-8', { fatal: true }).decode(content);
@@ -194,26 +190,6 @@ async function readMigration(
   const refusal = refusalOf(sql, dialect, { in_transaction: !outside });
   if (refusal !== null) throw new FailShard('MIGRATION_REFUSED', `${name}: ${refusal}`);
   return { name, digest, sql, outside };
-}
-
-async function readWhole(
-  workspace: ExecutorContext['workspace'],
-  { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
-): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  try {
-    const range = { root, path, expected_bytes: bytes, offset: 0, length: bytes };
-    for await (const chunk of workspace.read(range)) chunks.push(chunk);
-  } catch (error) {
-    if (error instanceof FileChanged || error instanceof WorkspacePathError) throw changed(path, error);
-    throw error;
-  }
-  return Buffer.concat(chunks);
-}
-
-function changed(name: string, cause?: Error): FailShard {
-  const message = `${name} is not what it was when the plan was partitioned. Submit the plan again.`;
-  return new FailShard('FILE_CHANGED', message, { cause });
 }
 
 function keyOf({ name }: Migration): { readonly operation: string; readonly item: string } {

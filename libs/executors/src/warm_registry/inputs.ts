@@ -1,5 +1,5 @@
 import { FailShard, isDigest, type Digest, type Json } from '#hxo/execute';
-import type { NamedFile } from '../read-whole-file.js';
+import type { NamedFile } from '../read-file.js';
 
 /** A module, or a part of one, as by_module describes it. */
 export interface ModuleInputs {

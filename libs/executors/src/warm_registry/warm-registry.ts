@@ -10,7 +10,7 @@ import {
   type Shard,
   type ShardOutput,
 } from '#hxo/execute';
-import { readWholeFile } from '../read-whole-file.js';
+import { readWholeFile } from '../read-file.js';
 import { collect } from './collect.js';
 import { invalid, registryEntry } from './entry.js';
 import { parseInputs, type ModuleInputs } from './inputs.js';

@@ -1,3 +1,5 @@
+import type { Digest } from '#truth';
+
 /** A regular file of the workspace. */
 export interface WorkspaceFile {
   /** Relative to the listing's root, `/` between names, no leading `/`. */
@@ -38,15 +40,23 @@ export interface Workspace {
    */
   list(options: ListingOptions): Promise<WorkspaceFile[]>;
   /**
-   * Reads `length` bytes from `offset` of a file (`root`/`path`) in chunks of at most 1 MiB.
+   * Reads a range of a file in chunks of at most 1 MiB. With `into`, which is no larger, every chunk lies there and is good
+   * only until the next is asked for: it spares memory for each of thousands of files. One reading at a time may use it.
+   *
    * Throws {@link WorkspacePathError}, or {@link FileChanged} when the file's size is not `expected_bytes` before and
    * after, or its modification time moves while it is read.
    */
-  read(file: {
-    readonly root: string;
-    readonly path: string;
-    readonly expected_bytes: number;
-    readonly offset: number;
-    readonly length: number;
-  }): AsyncIterable<Uint8Array>;
+  read(range: FileRange, into?: Buffer): AsyncIterable<Uint8Array>;
+  /** SHA-256 of a range of a file. Throws what {@link read} throws. */
+  digest(range: FileRange): Promise<Digest>;
+}
+
+/** `length` bytes from `offset` of the file `root`/`path`. */
+export interface FileRange {
+  readonly root: string;
+  readonly path: string;
+  /** Length of the whole file, as it was listed. */
+  readonly expected_bytes: number;
+  readonly offset: number;
+  readonly length: number;
 }

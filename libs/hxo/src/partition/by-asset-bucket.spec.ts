@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { sha256, type Json } from '#truth';
-import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
+import { sha256, type Digest, type Json } from '#truth';
+import type { FileRange, Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { ConfigError } from '../plan/stage-config.js';
 import { default_buckets } from './asset-buckets.js';
 import { bucket_files_max, byAssetBucket } from './by-asset-bucket.js';
@@ -20,6 +20,9 @@ class FakeWorkspace implements Workspace {
   }
   async *read(file: { path: string; offset: number; length: number }): AsyncGenerator<Uint8Array> {
     yield Buffer.from(this.texts[file.path]!.slice(file.offset, file.offset + file.length));
+  }
+  async digest({ path, offset, length }: FileRange): Promise<Digest> {
+    return sha256(this.texts[path]!.slice(offset, offset + length));
   }
 }
 

@@ -286,6 +286,7 @@ it('closes the reader when the workspace fails', async () => {
     read: (): AsyncIterable<Uint8Array> => {
       throw new Error('gone: a.ts');
     },
+    digest: async () => sha256(''),
   };
   const shards = partitioner.partition(partitioner.parse({}), { workspace: failing });
   await expect(shards.next()).rejects.toThrow('gone: a.ts');

@@ -1,6 +1,6 @@
 import { sha256 } from '#truth';
-import type { Json } from '#truth';
-import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
+import type { Digest, Json } from '#truth';
+import type { FileRange, Workspace, WorkspaceFile } from '../execute/workspace.js';
 import { byFilesize } from './by-filesize.js';
 import { casId } from './cas.js';
 import { ConfigError } from '../plan/stage-config.js';
@@ -19,6 +19,9 @@ class FakeWorkspace implements Workspace {
   }
   async *read(file: { path: string; offset: number; length: number }): AsyncGenerator<Uint8Array> {
     yield Buffer.from(this.texts.get(file.path)!.slice(file.offset, file.offset + file.length));
+  }
+  async digest({ path, offset, length }: FileRange): Promise<Digest> {
+    return sha256(this.texts.get(path)!.slice(offset, offset + length));
   }
 }
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { sha256, type Json } from '#truth';
+import { sha256, type Digest, type Json } from '#truth';
 import {
   WorkspacePathError,
+  type FileRange,
   type ListingOptions,
   type Workspace,
   type WorkspaceFile,
@@ -30,6 +31,10 @@ class FakeWorkspace implements Workspace {
 
   async *read(file: { root: string; path: string }): AsyncGenerator<Uint8Array> {
     yield Buffer.from(this.texts[file.root === '.' ? file.path : `${file.root}/${file.path}`]!);
+  }
+
+  async digest({ root, path }: FileRange): Promise<Digest> {
+    return sha256(this.texts[root === '.' ? path : `${root}/${path}`]!);
   }
 }
 

@@ -1,4 +1,4 @@
-import { sha256Stream, type Digest, type Json } from '#truth';
+import type { Digest, Json } from '#truth';
 import type { Workspace, WorkspaceFile } from '../execute/workspace.js';
 
 /** A whole file as it stands in a shard's inputs: path, bytes, and 1 when it is executable. */
@@ -16,17 +16,14 @@ export function digestFile(workspace: Workspace, root: string, file: WorkspaceFi
 }
 
 /** SHA-256 of a range of a file. */
-export async function digestRange(
+export function digestRange(
   workspace: Workspace,
   root: string,
   file: WorkspaceFile,
   offset: number,
   length: number,
 ): Promise<Digest> {
-  const hash = sha256Stream();
-  const range = { root, path: file.path, expected_bytes: file.bytes, offset, length };
-  for await (const chunk of workspace.read(range)) hash.update(chunk);
-  return hash.digest();
+  return workspace.digest({ root, path: file.path, expected_bytes: file.bytes, offset, length });
 }
 
 /** A whole file in memory. The caller has looked at its size. */

@@ -8,13 +8,14 @@ import { sha256 } from '#truth';
 import { ThreadBackground } from '#adapters/background';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
 
-/** A thread cannot run TypeScript: it is what was compiled. */
-const script = resolve('dist/apps/api/src/background-thread.js');
+/** A thread cannot run TypeScript: these are what was compiled. */
+const scripts = resolve('dist/apps/api/src/background');
 const dir = mkdtempSync(join(tmpdir(), 'hxo-background-thread-'));
 let background: ThreadBackground;
 
 beforeAll(async () => {
-  if (!existsSync(script)) throw new Error('Run `npm run build` first: this spec starts threads from dist/.');
+  if (!existsSync(scripts))
+    throw new Error('Run `npm run build` first: this spec starts threads from dist/.');
   for (const folder of ['large', 'small']) mkdirSync(join(dir, 'workspace', folder), { recursive: true });
   writeFileSync(join(dir, 'workspace', 'large', 'file'), '');
   // Sparse: takes no space, and minutes to hash.
@@ -30,7 +31,7 @@ beforeAll(async () => {
   const db_path = join(dir, 'hxo.db');
   const store = await SqliteCheckpointStore.open(db_path, () => {});
   await store.close();
-  background = new ThreadBackground(pathToFileURL(script), {
+  background = new ThreadBackground(pathToFileURL(`${scripts}/`), {
     db_path,
     artifacts_dir: join(dir, 'artifacts'),
     extra_executors: [pathToFileURL(join(dir, 'module.mjs')).href],

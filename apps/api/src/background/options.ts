@@ -1,0 +1,11 @@
+import type { TargetsOptions } from '#adapters/sql';
+
+/** What each background thread is started with. */
+export interface BackgroundOptions {
+  readonly db_path: string;
+  readonly artifacts_dir: string;
+  /** File URLs of further modules, which may bring partitioners. */
+  readonly extra_executors: readonly string[];
+  readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+  readonly targets: TargetsOptions;
+}
