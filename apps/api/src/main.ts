@@ -110,6 +110,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     await background.close();
     cache.close();
     await store.close();
+    await engine.close();
     log.info('HXO has stopped. Unfinished plans go on at the next start.');
   });
   log.info(`HXO is listening on ${url}`, { url, home: settings.home, workspace: settings.workspace });

@@ -16,13 +16,14 @@ describe('GenesisModule', () => {
       logger: false,
     });
 
-  it('offers bus and journal, and closes the journal at shutdown', async () => {
+  it('offers bus and journal, and leaves it to its user to close the journal', async () => {
     const app = await start('enabled');
     const [bus, journal] = [app.get(GenesisBus), app.get(Journal)];
     bus.subscribeAll((event) => journal.append(event));
     const time = '2025-10-11T20:00:00Z';
-    bus.publish({ id: '1', topic: 'hxo.aggregate.ready', time, plan_id: 'p1', data: { leaves: 3 } });
     await app.close();
+    bus.publish({ id: '1', topic: 'hxo.aggregate.ready', time, plan_id: 'p1', data: { leaves: 3 } });
+    await journal.close();
     expect(readFileSync(join(folder, 'events-1.ndjson'), 'utf8')).toBe(
       `{"id":"1","topic":"hxo.aggregate.ready","time":"${time}","plan_id":"p1","data":{"leaves":3}}\n`,
     );

@@ -1,4 +1,4 @@
-import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '@nestjs/common';
+import { Module, type DynamicModule } from '@nestjs/common';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { GenesisBus } from './bus.js';
 import { Journal, type JournalOptions } from './journal.js';
@@ -11,11 +11,12 @@ export interface GenesisOptions {
   readonly journal?: JournalOptions;
 }
 
-/** Offers the {@link GenesisBus}, and the {@link Journal} (null when events are disabled). */
+/**
+ * Offers the {@link GenesisBus}, and the {@link Journal} (null when events are disabled), which is for its user to close: only
+ * that knows when no more events come.
+ */
 @Module({})
-export class GenesisModule implements OnApplicationShutdown {
-  constructor(@Inject(Journal) private readonly journal: Journal | null) {}
-
+export class GenesisModule {
   static register(options: GenesisOptions): DynamicModule {
     const enabled = options.mode === 'enabled';
     return {
@@ -34,9 +35,5 @@ export class GenesisModule implements OnApplicationShutdown {
       ],
       exports: [GenesisBus, Journal],
     };
-  }
-
-  async onApplicationShutdown(): Promise<void> {
-    await this.journal?.close();
   }
 }

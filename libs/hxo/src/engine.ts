@@ -73,6 +73,11 @@ export class Engine {
     await this.ports.federation.drain(grace_ms);
   }
 
+  /** Closes the journal. The last step of all, when the store is closed: until then plans go on that need no worker. */
+  close(): Promise<void> {
+    return this.ports.genesis.close();
+  }
+
   /** What keeps HXO from executing shards at all, in words. */
   problems(): Promise<readonly string[]> {
     return this.ports.federation.problems();

@@ -144,3 +144,11 @@ it.each<StoredEvent['data']>([
   const event = { id: 7, topic: 'hxo.shard.done', time: 1_763_900_000_123, plan_id: 'p', data };
   expect(eventText(event)).toBe(JSON.stringify(eventView(event)));
 });
+
+it('hands the journal what was announced just before it is closed', async () => {
+  const genesis = link();
+  await genesis.catchUp(read);
+  genesis.announce(commit(3));
+  await genesis.close();
+  expect(journaled()).toEqual(upTo(3));
+});

@@ -111,6 +111,12 @@ export class GenesisLink {
     return problem === null ? [] : [problem];
   }
 
+  /** Hands the journal what was announced last, and closes it. For when the store takes nothing more. */
+  async close(): Promise<void> {
+    this.tell();
+    await this.journal?.close();
+  }
+
   private tell(): void {
     const events = this.fresh.sort((a, b) => a.id - b.id);
     this.fresh = [];
