@@ -19,7 +19,7 @@ import { createDocsSearch, loadPartitioners } from '#executors';
 import { serveBackground, type Handler } from '#adapters/background';
 import { createArtifactStore, createWorkspace } from '#adapters/files';
 import { createTargets, type TargetsOptions } from '#adapters/sql';
-import { openPlanReader, WalCheckpointer } from '#adapters/typeorm';
+import { openPlanReader, WalCheckpointer } from '#adapters/typeorm/reader';
 
 /** What each thread is started with. */
 export interface BackgroundOptions {

@@ -1,3 +1,1 @@
 export { SqliteCheckpointStore, StoreInUse } from './sqlite-checkpoint-store.js';
-export { openPlanReader } from './sqlite-reader.js';
-export { WalCheckpointer } from './wal-checkpointer.js';

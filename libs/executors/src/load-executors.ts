@@ -1,5 +1,4 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { globby } from 'globby';
 import type { Executor, Partitioner } from '#hxo/execute';
 import { executors } from './executors.js';
 
@@ -13,6 +12,9 @@ export class ExecutorModuleError extends Error {
  * misspelt path must not look like an executor that is not there.
  */
 export async function findExecutorModules(globs: readonly string[], cwd: string): Promise<string[]> {
+  if (globs.length === 0) return [];
+  // Loaded when it is needed: every thread and process of the pool imports this module, and none of them looks for others.
+  const { globby } = await import('globby');
   const urls: string[] = [];
   for (const glob of globs) {
     const paths = await globby(glob, { cwd, absolute: true });

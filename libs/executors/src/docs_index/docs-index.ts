@@ -1,8 +1,6 @@
 import { FailShard, type Executor, type ExecutorContext, type Shard, type ShardOutput } from '#hxo/execute';
 import { collect } from './collect.js';
 import type { DocumentText } from './document-text.js';
-import { extractHtml } from './extract-html.js';
-import { extractMarkdown } from './extract-markdown.js';
 import { parseInputs, type DocsInputs } from './inputs.js';
 import { readDocument } from './read-document.js';
 import { SegmentBuilder } from './segment.js';
@@ -39,7 +37,7 @@ async function run(shard: Shard<DocsInputs>, context: ExecutorContext): Promise<
   for (const document of documents) {
     const expected = shard.input_digests[document.digest_at]!;
     const read = await readDocument(context.workspace, root, document, expected, context.signal);
-    segment.add(document.path, extract(document.path, read.source));
+    segment.add(document.path, await extract(document.path, read.source));
     if (read.cut) cut++;
   }
   const { bytes, terms } = segment.finish();
@@ -51,9 +49,11 @@ async function run(shard: Shard<DocsInputs>, context: ExecutorContext): Promise<
   };
 }
 
-function extract(path: string, source: string): DocumentText {
+/** Parsers are loaded when there is something to parse: most members of a pool never see a document. */
+async function extract(path: string, source: string): Promise<DocumentText> {
   const title = titleByPath(path);
-  return /\.html?$/i.test(path) ? extractHtml(source, title) : extractMarkdown(source, title);
+  if (/\.html?$/i.test(path)) return (await import('./extract-html.js')).extractHtml(source, title);
+  return (await import('./extract-markdown.js')).extractMarkdown(source, title);
 }
 
 /** The name of the file without its extension, or that of its folder for an index or README. */

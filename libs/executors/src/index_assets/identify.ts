@@ -1,4 +1,3 @@
-import { fileTypeFromBuffer } from 'file-type';
 import { Header, type ImageFault, type ImageSize, type Window } from './image_size/header.js';
 import { isSide, measure } from './image_size/image-size.js';
 import { svgRoot, svgSize, type SvgRoot } from './image_size/svg.js';
@@ -84,6 +83,8 @@ function svgIdentity(root: SvgRoot, whole: boolean): Identity {
 async function magicType(head: Uint8Array): Promise<string> {
   // It is told by two bytes, and would be unpacked to look for a tar inside.
   if (head[0] === 0x1f && head[1] === 0x8b) return 'application/gzip';
+  // Loaded when there is something to identify: most members of a pool never see an asset.
+  const { fileTypeFromBuffer } = await import('file-type');
   const found = await fileTypeFromBuffer(head).catch(() => undefined); // It rejects broken containers.
   if (found !== undefined) return found.mime;
   return tiff_signatures.some((signature) => signature.every((byte, i) => head[i] === byte))
