@@ -76,6 +76,8 @@ export class Seat {
   #broken: string | undefined;
   #rest_timer: NodeJS.Timeout | undefined;
   #idle_timer: NodeJS.Timeout | undefined;
+  #kept = false;
+  #settled = (): void => undefined;
   readonly #exit_waiters: (() => void)[] = [];
 
   constructor(
@@ -93,6 +95,22 @@ export class Seat {
     if (this.#rest_timer !== undefined || this.#ending !== undefined) return false;
     if (this.#uncommitted.size >= bundles_ahead_max) return false;
     return !this.busy || this.#last_bundle_ms < preload_below_ms;
+  }
+
+  /**
+   * Starts the member before there is work, and lets it stay when there is none. One that dies is not started again before
+   * there is: a broken one would spin. Resolves when it is ready, or gone.
+   */
+  async keepReady(): Promise<void> {
+    this.#kept = true;
+    if (this.#member !== undefined) return;
+    this.#member = this.#start();
+    await new Promise<void>((resolve) => (this.#settled = resolve));
+  }
+
+  /** Has it a bundle of the same stage? */
+  hasStageOf({ plan_id, stage }: Bundle): boolean {
+    return this.#held.some(({ bundle }) => bundle.plan_id === plan_id && bundle.stage === stage);
   }
 
   take(bundle: Bundle): void {
@@ -184,6 +202,7 @@ export class Seat {
     const [first] = this.#held;
     if (message.type === 'ready') {
       this.#ready = true;
+      this.#settled();
     } else if (message.type === 'broken') {
       this.#broken = message.reason;
     } else if (message.type === 'log') {
@@ -208,9 +227,9 @@ export class Seat {
       if (!held.halted) this.#setbacks = 0;
       this.#last_bundle_ms = held.begun_at === undefined ? Infinity : performance.now() - held.begun_at;
       const [next] = this.#held;
-      if (next === undefined) {
+      if (next === undefined && !this.#kept) {
         this.#idle_timer = setTimeout(() => this.#end({ why: 'idle' }), this.host.idle_ms);
-      } else if (next.cancelled_at !== undefined) {
+      } else if (next?.cancelled_at !== undefined) {
         next.cancelled_at = performance.now();
       }
     }
@@ -241,6 +260,7 @@ export class Seat {
     const ending = this.#ending;
     const held = this.#held;
     clearTimeout(this.#idle_timer);
+    this.#settled();
     this.#member = undefined;
     this.#ending = undefined;
     this.#held = [];
