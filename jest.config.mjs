@@ -21,6 +21,7 @@ const project = {
   moduleNameMapper: {
     '^#hxo/execute$': '<rootDir>/libs/hxo/src/execute/index.ts',
     '^#([a-z]+)/module$': '<rootDir>/libs/$1/src/$1.module.ts',
+    '^#adapters/typeorm/reader$': '<rootDir>/libs/adapters/typeorm/reader.ts',
     '^#adapters/(.*)$': '<rootDir>/libs/adapters/$1/index.ts',
     '^#([a-z]+)$': '<rootDir>/libs/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',

@@ -16,6 +16,8 @@ import { PostgresServer } from '../../dist/test/e2e/support/postgres.js';
 
 const batch_size = 5_000;
 const rounds = 3;
+const warm_up_rows = 2_000;
+const warm_up_batch_size = 100;
 /** HXO keeps a ledger, signs what it did and survives kills; it may take this much longer. */
 const ratio_max = 1.5;
 const server_main = fileURLToPath(new URL('../../dist/apps/api/src/main.js', import.meta.url));
@@ -67,18 +69,25 @@ async function byHxo({ url }, home) {
   });
   try {
     const client = new HxoClient({ url: await server.listening(), authorization: 'Admiral' });
-    const config = { table: 'item', batch_size, statement: 'UPDATE item SET n = n + 1 WHERE {range}' };
-    const stages = [{ id: 'fill', kind: 'deploy.migrate', config }];
-    const begun = performance.now();
-    const { plan_id } = await client.createAndSubmit(JSON.stringify({ name: 'bench', stages }));
-    for (;;) {
-      const { phase, finished_at } = await client.status(plan_id);
-      if (finished_at === null) await sleep(20);
-      else if (phase === 'succeeded') return (performance.now() - begun) / 1000;
-      else throw new Error(`The plan ended ${phase}.\n${JSON.stringify(await client.report(plan_id))}`);
-    }
+    // As a server that has run for a while, it has its code compiled.
+    await fill(client, 'warm_up', warm_up_batch_size);
+    return await fill(client, 'item', batch_size);
   } finally {
     server.kill();
+  }
+}
+
+/** Runs a plan over a table. Returns the seconds that it took. */
+async function fill(client, table, batch_size) {
+  const config = { table, batch_size, statement: `UPDATE ${table} SET n = n + 1 WHERE {range}` };
+  const stages = [{ id: 'fill', kind: 'deploy.migrate', config }];
+  const begun = performance.now();
+  const { plan_id } = await client.createAndSubmit(JSON.stringify({ name: `bench ${table}`, stages }));
+  for (;;) {
+    const { phase, finished_at } = await client.status(plan_id);
+    if (finished_at === null) await sleep(20);
+    else if (phase === 'succeeded') return (performance.now() - begun) / 1000;
+    else throw new Error(`The plan ended ${phase}.\n${JSON.stringify(await client.report(plan_id))}`);
   }
 }
 
@@ -94,7 +103,9 @@ async function postgresDatabase() {
     rows,
     url,
     fill: async () => {
-      await run('DROP TABLE IF EXISTS item, hxo_ledger');
+      await run('DROP TABLE IF EXISTS item, warm_up, hxo_ledger');
+      await run('CREATE TABLE warm_up (id bigint PRIMARY KEY, n bigint NOT NULL)');
+      await run(`INSERT INTO warm_up SELECT i, 0 FROM generate_series(1, ${warm_up_rows}) AS g(i)`);
       await run('CREATE TABLE item (id bigint PRIMARY KEY, n bigint NOT NULL, label text NOT NULL)');
       await run(`INSERT INTO item SELECT i, 0, 'item ' || i FROM generate_series(1, ${rows}) AS g(i)`);
       await run('VACUUM ANALYZE item');
@@ -139,7 +150,9 @@ function sqliteDatabase(folder) {
       using((db) =>
         db.exec(`CREATE TABLE item (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, label TEXT NOT NULL);
           WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < ${rows})
-          INSERT INTO item SELECT i, 0, 'item ' || i FROM g`),
+          INSERT INTO item SELECT i, 0, 'item ' || i FROM g;
+          CREATE TABLE warm_up (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+          INSERT INTO warm_up SELECT id, 0 FROM item WHERE id <= ${warm_up_rows}`),
       );
     },
     loop: async () =>

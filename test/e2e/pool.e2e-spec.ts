@@ -374,6 +374,32 @@ describe('The pool of threads and processes', () => {
     expect(logged).toEqual([]);
   });
 
+  it('keeps a member ready that it is told to, from its start on and without work', async () => {
+    await begin({ idle_ms: 100, ready: ['process'] });
+    const kept = childrenOf(process.pid);
+    expect(kept).toHaveLength(1);
+    expect(await run('process', [{ do: 'noop' }])).toBe('0 done, final');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(childrenOf(process.pid)).toEqual(kept);
+  });
+
+  it('starts all the same when a member that is to be ready cannot', async () => {
+    await begin({ ready: ['process'], member: fixture('not-there.mjs') });
+    expect(childrenOf(process.pid)).toEqual([]);
+  });
+
+  it('gives bundles that would only wait for each other to one member', async () => {
+    await begin({ ready: ['process'] });
+    const kept = childrenOf(process.pid);
+    const more = { one_by_one: true };
+    await run('process', [{ do: 'noop' }], more);
+    const bundles: number[] = [];
+    for (let i = 0; i < 3; i++) bundles.push(await dispatch('process', [{ do: 'wait', ms: 20 }], more));
+    expect(childrenOf(process.pid)).toEqual(kept);
+    await until(() => bundles.every((bundle) => sink.over(bundle)));
+    expect(childrenOf(process.pid)).toEqual(kept);
+  });
+
   it.each(isolations)(
     'shows a %s no secret of the environment, and hands on what executors log',
     async (isolation) => {

@@ -193,6 +193,7 @@ export class RunningEngine {
     this.federation = new FederationLink({
       ...{ store, transport, artifacts, genesis, truth, clock, max_concurrency, onError },
       random: () => 0,
+      oneByOne: () => false,
     });
     const ports: EnginePorts = {
       ...{ store, genesis, truth, clock, federation: this.federation },

@@ -14,6 +14,7 @@ import { createThreadTransport } from '#adapters/threads';
 import type { Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
 import { cachePlace, openCache } from '../../open-cache.js';
+import { readyMembers } from '../../ready-members.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background/options.js';
@@ -57,6 +58,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     extra_executors,
     db_path: settings.db_path,
   } satisfies BackgroundOptions);
+  background.start();
   setInterval(() => void background.checkpointStore(), checkpoint_every_ms).unref();
   const transport =
     settings.redis === null
@@ -68,6 +70,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
             cache: cachePlace(settings),
             allowed_hosts: settings.prime_allowed_hosts,
           },
+          ready: readyMembers(settings),
           workers: settings.worker_concurrency,
           lanes: settings.worker_lanes,
           env: processEnvironment(),

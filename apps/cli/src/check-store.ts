@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { counted, verifyStore, type StoreVerdict } from '#hxo';
 import { createArtifactStore } from '#adapters/files';
-import { openPlanReader } from '#adapters/typeorm';
+import { openPlanReader } from '#adapters/typeorm/reader';
 
 /**
  * Checks a checkpoint store and its artifacts against their certificates. Reads only, so a server may be running on them.

@@ -9,6 +9,7 @@ import { workspaceFingerprint } from '#adapters/files';
 import type { Log } from '#adapters/pino';
 import { createThreadTransport } from '#adapters/threads';
 import { cachePlace } from '../../open-cache.js';
+import { readyMembers } from '../../ready-members.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import type { PoolMemberOptions } from './pool-member.js';
 
@@ -31,6 +32,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
       cache: cachePlace(settings),
       allowed_hosts: settings.prime_allowed_hosts,
     } satisfies PoolMemberOptions,
+    ready: readyMembers(settings),
     workers: settings.worker_concurrency,
     lanes: settings.worker_lanes,
     env: processEnvironment(),

@@ -19,7 +19,7 @@ export interface Following {
   readonly signal?: AbortSignal;
 }
 
-/** A thread that serves calls, started at the first one, and again after it died. */
+/** A thread that serves calls, started at the first one unless {@link start} did it before, and again after it died. */
 export class CallingThread {
   private thread: Worker | null = null;
   private closed = false;
@@ -55,7 +55,8 @@ export class CallingThread {
     await this.thread?.terminate();
   }
 
-  private start(): Worker {
+  /** Starts the thread unless it runs; nobody need wait for it. */
+  start(): Worker {
     if (this.thread !== null) return this.thread;
     const thread = new Worker(this.script, { workerData: this.data, resourceLimits });
     this.thread = thread;

@@ -17,7 +17,7 @@ import { CallingThread } from './calling-thread.js';
  * Background work in three threads: one partitions, which hashes for as long as the workspace is large, one does what plans
  * at their end and people wait for, and one searches, which has the indexes in memory and may be busy loading a large one.
  * Each has a script of its own, for what a script loads is what its thread takes to start. A thread is started at its first
- * call, and again after it died.
+ * call unless {@link start} did so before, and again after it died.
  */
 export class ThreadBackground implements Background {
   private readonly partitioning: CallingThread;
@@ -34,6 +34,12 @@ export class ThreadBackground implements Background {
     this.partitioning = new CallingThread(new URL('partitioning-thread.js', scripts), data);
     this.answering = new CallingThread(new URL('answering-thread.js', scripts), data);
     this.searching = new CallingThread(new URL('searching-thread.js', scripts), data);
+  }
+
+  /** Starts the threads that every plan needs, so that the first one does not wait a quarter of a second for each of them. */
+  start(): void {
+    this.partitioning.start();
+    this.answering.start();
   }
 
   partition(

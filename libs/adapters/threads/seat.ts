@@ -76,6 +76,7 @@ export class Seat {
   #broken: string | undefined;
   #rest_timer: NodeJS.Timeout | undefined;
   #idle_timer: NodeJS.Timeout | undefined;
+  #kept = false;
   readonly #exit_waiters: (() => void)[] = [];
 
   constructor(
@@ -93,6 +94,20 @@ export class Seat {
     if (this.#rest_timer !== undefined || this.#ending !== undefined) return false;
     if (this.#uncommitted.size >= bundles_ahead_max) return false;
     return !this.busy || this.#last_bundle_ms < preload_below_ms;
+  }
+
+  /**
+   * Starts the member before there is work, and lets it stay when there is none. One that dies is not started again before
+   * there is: a broken one would spin.
+   */
+  keepReady(): void {
+    this.#kept = true;
+    this.#member ??= this.#start();
+  }
+
+  /** Has it a bundle of the same stage? */
+  hasStageOf({ plan_id, stage }: Bundle): boolean {
+    return this.#held.some(({ bundle }) => bundle.plan_id === plan_id && bundle.stage === stage);
   }
 
   take(bundle: Bundle): void {
@@ -208,9 +223,9 @@ export class Seat {
       if (!held.halted) this.#setbacks = 0;
       this.#last_bundle_ms = held.begun_at === undefined ? Infinity : performance.now() - held.begun_at;
       const [next] = this.#held;
-      if (next === undefined) {
+      if (next === undefined && !this.#kept) {
         this.#idle_timer = setTimeout(() => this.#end({ why: 'idle' }), this.host.idle_ms);
-      } else if (next.cancelled_at !== undefined) {
+      } else if (next?.cancelled_at !== undefined) {
         next.cancelled_at = performance.now();
       }
     }

@@ -22,13 +22,16 @@ export interface ThreadTransportOptions {
   readonly max_old_space_mb?: number;
   /** A member without work ends after so long; 30 s when left out. */
   readonly idle_ms?: number;
+  /** Kinds of which one member is started at once, and never ends for want of work; none when left out. */
+  readonly ready?: readonly Bundle['isolation'][];
   /** Takes what executors log, and why members crash. */
   readonly log: (message: string) => void;
 }
 
 /**
  * The transport of the embedded mode: a pool of worker threads, and of processes for executors that ask for them, in
- * this very program. Members start when there is work for them. Nothing outlives the program, whatever ends it.
+ * this very program. Members start when there is work for them, save those kept ready. Nothing outlives the program,
+ * whatever ends it.
  */
 export function createThreadTransport(options: ThreadTransportOptions): Transport {
   return new ThreadTransport(options);
@@ -79,6 +82,7 @@ class ThreadTransport implements Transport {
       env,
       max_old_space_mb,
       idle_ms = 30_000,
+      ready = [],
       log,
     } = this.options;
     const options: MemberOptions = { script, member_options, env: memberEnvironment(env), max_old_space_mb };
@@ -98,6 +102,7 @@ class ThreadTransport implements Transport {
       process: seats('process', (listener) => startProcess(options, listener)),
     };
     this.#heartbeat_timer = setInterval(() => this.#heartbeat(), heartbeat_ms);
+    for (const kind of ready) this.#seats[kind][0]!.keepReady();
   }
 
   async dispatch(bundle: Bundle): Promise<void> {
@@ -140,9 +145,14 @@ class ThreadTransport implements Transport {
     if (this.#busySeats() > 0) this.#watch_timer ??= setInterval(() => this.#watch(), watch_ms);
   }
 
-  /** An empty seat while workers are free, else one where the bundle can wait for its turn. */
+  /**
+   * An empty seat while workers are free, else one where the bundle can wait for its turn. One that would wait for its own stage
+   * anyway waits where that runs, if it may.
+   */
   #seatFor(bundle: Bundle): Seat | undefined {
     const open = this.#seats[bundle.isolation].filter((seat) => seat.open);
+    const same = bundle.one_by_one === true ? open.find((seat) => seat.hasStageOf(bundle)) : undefined;
+    if (same !== undefined) return same;
     const empty = this.#busySeats() < this.options.workers ? open.find((seat) => !seat.busy) : undefined;
     return empty ?? open.find((seat) => seat.busy);
   }

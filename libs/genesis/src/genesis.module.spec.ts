@@ -21,8 +21,8 @@ describe('GenesisModule', () => {
     const [bus, journal] = [app.get(GenesisBus), app.get(Journal)];
     bus.subscribeAll((event) => journal.append(event));
     const time = '2025-10-11T20:00:00Z';
-    await app.close();
     bus.publish({ id: '1', topic: 'hxo.aggregate.ready', time, plan_id: 'p1', data: { leaves: 3 } });
+    await app.close();
     await journal.close();
     expect(readFileSync(join(folder, 'events-1.ndjson'), 'utf8')).toBe(
       `{"id":"1","topic":"hxo.aggregate.ready","time":"${time}","plan_id":"p1","data":{"leaves":3}}\n`,

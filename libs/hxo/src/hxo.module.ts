@@ -69,12 +69,13 @@ export class HxoModule {
         { provide: PermissionLink, useFactory: () => new PermissionLink(options) },
         {
           provide: FederationLink,
-          inject: [GenesisLink, TruthLink],
-          useFactory: (genesis: GenesisLink, truth: TruthLink) =>
+          inject: [GenesisLink, TruthLink, BlueprintLink],
+          useFactory: (genesis: GenesisLink, truth: TruthLink, blueprint: BlueprintLink) =>
             new FederationLink({
               ...{ store, transport, artifacts, genesis, truth, clock },
               random: Math.random,
               max_concurrency: options.max_concurrency,
+              oneByOne: (stage) => blueprint.oneByOne(stage),
               onError: (error) => log.error('An error while leasing or accepting.', error),
             }),
         },

@@ -5,7 +5,7 @@ import { makeReceipt, readPublicKey, type Digest, type Envelope } from '#truth';
 import { gatherResults, HashedAhead, sealPlan, type PlanKey, type ReceiptOrder } from '#hxo';
 import { serveBackground } from '#adapters/background';
 import { createArtifactStore } from '#adapters/files';
-import { openPlanReader, WalCheckpointer } from '#adapters/typeorm';
+import { openPlanReader, WalCheckpointer } from '#adapters/typeorm/reader';
 import type { BackgroundOptions } from './options.js';
 
 const { db_path, artifacts_dir } = workerData as BackgroundOptions;

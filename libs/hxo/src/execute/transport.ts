@@ -15,6 +15,8 @@ export interface Bundle {
   readonly isolation: 'thread' | 'process';
   /** Shards of the bundle that may run at the same time in the worker (1 for `cpu` executors). */
   readonly concurrency: number;
+  /** Bundles of this stage would only wait for each other: better all to one worker. Left out: false. */
+  readonly one_by_one?: boolean;
   /** Limit of one shard, in milliseconds; 0 is no limit. */
   readonly shard_timeout_ms: number;
   readonly work:

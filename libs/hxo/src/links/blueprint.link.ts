@@ -2,7 +2,7 @@ import type { Catalogue } from '../plan/catalogue.js';
 import { HxoError, type FieldError } from '../errors.js';
 import type { PartitionContext } from '../partition/contract.js';
 import { checkBlueprint, configViolation } from '../plan/check-blueprint.js';
-import type { PlanSpec } from '../plan/plan-spec.js';
+import type { PlanSpec, StageSpec } from '../plan/plan-spec.js';
 import { ConfigError, splitConfig } from '../plan/stage-config.js';
 
 /** Holds plans to the contract of job kinds. */
@@ -15,6 +15,14 @@ export class BlueprintLink {
   /** Throws HxoError BLUEPRINT_VIOLATION or NOT_IN_THIS_BUILD. */
   check(plan: PlanSpec): void {
     checkBlueprint(plan, this.catalogue);
+  }
+
+  /** Would a stage's shards only wait for each other? */
+  oneByOne(stage: StageSpec): boolean {
+    const partitioner = this.catalogue.partitioners.get(stage.partitioner);
+    if (partitioner?.one_by_one === undefined) return false;
+    const { rest } = splitConfig(stage.config, this.catalogue.executors.get(stage.executor)?.options);
+    return partitioner.one_by_one(partitioner.parse(rest), this.context);
   }
 
   /** Checks what only this server can tell. Throws HxoError BLUEPRINT_VIOLATION. */

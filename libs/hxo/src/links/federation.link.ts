@@ -5,6 +5,7 @@ import { checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
 import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '../execute/transport.js';
+import type { StageSpec } from '../plan/plan-spec.js';
 import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
@@ -19,6 +20,8 @@ export interface FederationPorts extends AcceptancePorts {
   readonly transport: Transport;
   /** HXO_MAX_CONCURRENCY: shards executing at once, over all plans. */
   readonly max_concurrency: number;
+  /** Would a stage's shards only wait for each other? See Partitioner. */
+  readonly oneByOne: (stage: StageSpec) => boolean;
   /** Told of errors that no caller awaits. */
   readonly onError: (error: unknown) => void;
 }
@@ -34,6 +37,7 @@ export class FederationLink implements TransportSink {
   private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
   private readonly watch: LeaseWatch;
+  private readonly one_by_one = new WeakMap<LiveStage, boolean>();
   private leasing = false;
 
   constructor(private readonly ports: FederationPorts) {
@@ -167,7 +171,7 @@ export class FederationLink implements TransportSink {
   private pump(): void {
     const hasRoom = (stage: LiveStage): boolean => {
       const { spec, sizer } = stage;
-      const slots = this.ports.transport.slots(spec.executor);
+      const slots = this.slots(stage);
       // However many bundles of fast stages are in flight, a slower one beside them always has one.
       const window = this.leases.inFlightOf(stage) === 0 ? Infinity : sizer.ahead() * slots;
       return slots > 0 && this.leases.inFlight(spec.executor) < window;
@@ -181,6 +185,18 @@ export class FederationLink implements TransportSink {
     }
   }
 
+  /** Bundles of a stage that may be executed at once. */
+  private slots(stage: LiveStage): number {
+    const slots = this.ports.transport.slots(stage.spec.executor);
+    return this.oneByOne(stage) ? Math.min(1, slots) : slots;
+  }
+
+  private oneByOne(stage: LiveStage): boolean {
+    let known = this.one_by_one.get(stage);
+    if (known === undefined) this.one_by_one.set(stage, (known = this.ports.oneByOne(stage.spec)));
+    return known;
+  }
+
   /** An `io` bundle executes as many shards together as its slot has lanes, within HXO_MAX_CONCURRENCY. */
   private concurrency({ executor }: LiveStage, shards: number): number {
     if (executor.load === 'cpu') return 1;
@@ -192,7 +208,7 @@ export class FederationLink implements TransportSink {
     const { store, genesis, clock } = this.ports;
     const { plan, stage_no, spec, board } = stage;
     const claim = board.claim(
-      stage.sizer.next(board.waiting(), 2 * this.ports.transport.slots(spec.executor)),
+      stage.sizer.next(board.waiting(), this.oneByOne(stage) ? 1 : 2 * this.slots(stage)),
     );
     if (claim === null) return;
     const { ordinals, attempt } = claim;
@@ -242,7 +258,7 @@ export class FederationLink implements TransportSink {
     if (lease.stage.plan.stopped !== null) return;
     if (!this.leasing) return this.handBack(lease);
     try {
-      await this.ports.transport.dispatch(bundleOf(lease, work));
+      await this.ports.transport.dispatch(bundleOf(lease, work, this.oneByOne(lease.stage)));
     } catch (error) {
       if (this.leasing) this.ports.onError(error);
       await this.leases.inTurn(lease, () => this.takeBack(lease));
@@ -336,7 +352,7 @@ export class FederationLink implements TransportSink {
   }
 }
 
-function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
+function bundleOf(lease: Lease, work: Bundle['work'], one_by_one: boolean): Bundle {
   const { stage } = lease;
   return {
     plan_id: stage.plan_id,
@@ -347,6 +363,7 @@ function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
     executor_version: stage.executor_version,
     isolation: stage.executor.isolation,
     concurrency: lease.concurrency,
+    one_by_one,
     shard_timeout_ms: work.type === 'collect' ? collectTimeout(stage.spec) : stage.spec.shard_timeout_ms,
     work,
   };

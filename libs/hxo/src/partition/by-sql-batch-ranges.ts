@@ -234,25 +234,22 @@ class Cutter {
     const within = (): Predicate => this.#within({ from, to: gap.to }, upper);
     if (this.batch_size < leaps_from) {
       for await (const last of this.#numberedEach(within())) add(last, this.batch_size);
-      const left = await this.count(within());
-      if (left > 0) add((await this.largest(within()))!, left);
-      return;
+    } else {
+      for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
+        add(last, this.batch_size);
     }
-    const known = into.length;
-    for (let last = await this.#leap(within()); last !== null; last = await this.#leap(within()))
-      add(last, this.batch_size);
     // The last one alone may be smaller.
-    const last = into.at(-1);
-    if (last !== undefined && into.length > known)
-      into[into.length - 1] = { ...last, rows: await this.count(this.#within(last.range, upper)) };
+    const left = await this.count(within());
+    if (left > 0) add((await this.largest(within()))!, left);
   }
 
-  /** The key of the next batch's last row; null when there is no row left. */
+  /**
+   * The key of the row that ends a whole batch; null when fewer rows are left. The OFFSET steps over the rows of this one
+   * batch, counted from a key: each entry of the index is passed once in all, and none is sorted or handed over.
+   */
   async #leap(where: Predicate): Promise<KeyJson | null> {
-    const batch = `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT ${this.batch_size}`;
-    const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
     const { rows } = await this.session.query(
-      `SELECT ${this.#list} FROM (${batch}) AS hxo_batch ORDER BY ${backwards} LIMIT 1`,
+      `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT 1 OFFSET ${this.batch_size - 1}`,
       where.values,
     );
     return rows[0]?.map(encodeKeyValue) ?? null;

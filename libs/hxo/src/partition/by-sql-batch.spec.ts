@@ -69,6 +69,17 @@ function record({ operation, cut, place, from, to }: Batch): void {
   write.run(operation, place, cut, JSON.stringify([from, to]));
 }
 
+it('has one batch after the other in SQLite, and not where the target is another or unknown', () => {
+  const addresses = {
+    default: { dialect: 'sqlite', path },
+    pg: { dialect: 'postgres', url: 'postgres://it' },
+  } as const;
+  const several = { ...context, targets: createTargets({ addresses, forbidden: [] }) };
+  const oneByOne = (target: string): boolean =>
+    bySqlBatch.one_by_one!(bySqlBatch.parse({ target, table: 't' }), several);
+  expect(['default', 'pg', 'gone'].map(oneByOne)).toEqual([true, false, false]);
+});
+
 describe('config', () => {
   it.each<[string, Record<string, Json>]>([
     ['batch_size', { table: 't', batch_size: 0 }],

@@ -99,6 +99,7 @@ export const bySqlBatch: Partitioner<BySqlBatchConfig> = {
   follows_dependencies: true,
   parse,
   precheck,
+  one_by_one,
   partition,
 };
 
@@ -135,6 +136,16 @@ async function precheck(config: BySqlBatchConfig, context: PartitionContext): Pr
     targetsOf(context).dialectOf(config.target);
   } catch (error) {
     if (error instanceof TargetError) throw new ConfigError('target', error.message);
+    throw error;
+  }
+}
+
+/** SQLite has one writer at a time; a target that is not configured any more is for partitioning and shards to tell. */
+function one_by_one({ target }: BySqlBatchConfig, context: PartitionContext): boolean {
+  try {
+    return targetsOf(context).dialectOf(target) === 'sqlite';
+  } catch (error) {
+    if (error instanceof TargetError) return false;
     throw error;
   }
 }

@@ -48,6 +48,12 @@ export interface Partitioner<Config = unknown> {
    * ConfigError.
    */
   precheck?(config: Config, context: PartitionContext): Promise<void>;
+  /**
+   * True where its shards would only wait for each other, wherever they run, as writers of one SQLite file do: the engine
+   * then hands out one slot's worth of them, and a pool gives them to one member. For speed alone: shards that run side by
+   * side all the same must come to the same. Reads nothing.
+   */
+  one_by_one?(config: Config, context: PartitionContext): boolean;
   /** Yields shards in ordinal order; returns the summary. Runs off the main thread. Deterministic for equal content. */
   partition(config: Config, context: PartitionContext): AsyncGenerator<ShardDraft, PartitionSummary>;
 }
