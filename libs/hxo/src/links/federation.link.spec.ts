@@ -60,6 +60,21 @@ describe('leasing and accepting', () => {
     expect(new Set(numbers).size).toBe(numbers.length);
   });
 
+  it('accepts together what shards of one lease report faster than commits follow each other', async () => {
+    const shards = 500;
+    await start({
+      work: async (bundle, worker) => {
+        const reports = ordinalsOf(bundle).map((ordinal) => worker.report([done(ordinal)], false));
+        await Promise.all([...reports, worker.report([], true)]);
+      },
+    });
+    const { plan_id } = await hxo.run([{ id: 's', config: { waves: [shards] } }]);
+    expect(resultsOf(plan_id as PlanId)).toHaveLength(shards);
+    const { plan_no, revision } = hxo.store.planById(plan_id as PlanId)!;
+    const rows = [...hxo.store.resultBatches(plan_no, revision, 0)];
+    expect(rows.length).toBeLessThan(shards / 5);
+  });
+
   it('leaves rows and root as they are when each batch comes three times, shuffled', async () => {
     await start();
     const { merkle_root } = await hxo.run([six]);

@@ -147,10 +147,28 @@ export class FederationLink implements TransportSink {
     // A lease that is over: its shards are done, or somebody else's. What it reports comes too late.
     if (lease === undefined) return;
     this.leases.renew(lease);
+    lease.reported.push(batch);
+    await this.leases.inTurn(lease, () => this.takeReported(lease));
+  }
+
+  /**
+   * Takes all that a lease has reported by now, together: shards that report one by one, faster than commits follow each
+   * other, would otherwise wait in a queue of commits. An earlier turn may have left nothing.
+   */
+  private async takeReported(lease: Lease): Promise<void> {
     const { work } = lease;
-    await this.leases.inTurn(lease, () =>
-      work.type === 'shards' ? this.accept(lease, work, batch) : this.collected(lease, work, batch),
-    );
+    const batches = lease.reported.splice(0);
+    const last = batches.at(-1);
+    if (last === undefined) return;
+    const outcomes = batches.map((batch) => batch.outcomes).join('');
+    const batch = { ...last, outcomes, final: batches.some(({ final }) => final) };
+    try {
+      await (work.type === 'shards' ? this.accept(lease, work, batch) : this.collected(lease, work, batch));
+    } catch (error) {
+      // Only this turn's caller hears of it: the next turn must not take the others for accepted.
+      lease.reported.unshift(...batches);
+      throw error;
+    }
   }
 
   lost(at: LeaseRef & { readonly reason: string }): void {

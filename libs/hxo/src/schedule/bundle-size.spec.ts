@@ -56,10 +56,10 @@ describe('BundleSizer', () => {
     sizer.observe(1, 5_000);
     expect(sizer.ahead()).toBe(2);
     const fast = new BundleSizer();
-    for (let i = 0; i < 5; i++) fast.observe(bundle_shards_max, 15);
-    expect(fast.ahead()).toBe(Math.floor(bundle_target_ms / 15));
+    for (let i = 0; i < 5; i++) fast.observe(bundle_shards_max, 20);
+    expect(fast.ahead()).toBe(Math.floor(bundle_target_ms / 20));
     for (let i = 0; i < 50; i++) fast.observe(bundle_shards_max, 0.1);
-    expect(fast.ahead()).toBe(16);
+    expect(fast.ahead()).toBe(8);
   });
 
   it('gives a whole number within its limits, whatever it is told', () => {

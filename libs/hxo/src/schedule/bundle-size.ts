@@ -6,7 +6,7 @@ export const bundle_shards_max = 512;
 const bundle_least_ms = 5;
 /** Bundles in flight for each slot, at least and at most. */
 const bundles_ahead_min = 2;
-const bundles_ahead_max = 16;
+const bundles_ahead_max = 8;
 /** A stage that has just shown itself fast grows by this at a time, so that one lucky shard misleads little. */
 const growth = 16;
 

@@ -1,5 +1,5 @@
 import type { Digest } from '#truth';
-import type { LeaseRef } from '../execute/transport.js';
+import type { LeaseRef, OutcomeBatch } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 
 /** A worker that has not been heard of for so long has lost its lease. */
@@ -37,6 +37,8 @@ export interface Lease {
   missing: boolean;
   /** What is heard of a lease is dealt with one after the other. */
   turn: Promise<void>;
+  /** What its worker has reported and no turn has taken yet. */
+  readonly reported: OutcomeBatch[];
 }
 
 /** The leases that are open, in the leader's memory: deadlines are on its monotonic clock, and die with it. */
@@ -50,7 +52,7 @@ export class Leases {
 
   open(lease: Pick<Lease, 'stage' | 'bundle' | 'attempt' | 'work' | 'concurrency'>): Lease {
     const fresh = { granted: false, deadline_ms: Infinity, begun: false, missing: false };
-    const opened = { ...lease, ...fresh, turn: Promise.resolve() };
+    const opened = { ...lease, ...fresh, turn: Promise.resolve(), reported: [] };
     this.open_leases.set(keyOf(refOf(opened)), opened);
     this.tally(opened, 1);
     return opened;
