@@ -1,4 +1,5 @@
 import { FailShard, isDocument, type Json } from '#hxo/execute';
+import { ShardInputs } from '../shard-inputs.js';
 
 /** A document of a shard. */
 export interface DocumentFile {
@@ -21,33 +22,39 @@ export interface DocsInputs {
   readonly digests: number;
 }
 
+const expected = new ShardInputs(
+  'docs_index indexes {root, pages: [[route, path, bytes], …]} or {root, files: [[path, bytes, mode], …]}. Use the partitioner by_route_map or by_filesize.',
+);
+
 /**
  * Reads the inputs that by_route_map and by_filesize make. Throws {@link FailShard} `DOCUMENT_CUT` for a range of a
  * document, which cannot be parsed without the rest, and `BAD_INPUTS` for any other shape.
  */
 export function parseInputs(inputs: Json): DocsInputs {
-  const { root, pages, files, part } = (isRecord(inputs) ? inputs : {}) as Record<string, Json | undefined>;
-  if (typeof root === 'string') {
-    if (Array.isArray(pages)) return fromPages(root, pages as readonly Json[]);
-    if (Array.isArray(files)) return fromFiles(root, files as readonly Json[]);
-    if (part !== undefined) return fromPart(root, part);
-  }
-  throw badInputs();
+  const { root, pages, files, part } = expected.record(inputs);
+  const base = expected.anyText(root);
+  if (Array.isArray(pages)) return fromPages(base, pages as readonly Json[]);
+  if (Array.isArray(files)) return fromFiles(base, files as readonly Json[]);
+  return fromPart(base, part);
 }
 
 function fromPages(root: string, rows: readonly Json[]): DocsInputs {
-  const pages = rows.map((row) => fieldsOf(row, 3)).filter(([, path]) => path !== null);
+  const pages = rows.map((row) => expected.list(row, 3)).filter(([, path]) => path !== null);
   return fromRows(
     root,
-    pages.map(([route, path, bytes]) => ({ path: text(path), bytes: count(bytes), route: text(route) })),
+    pages.map(([route, path, bytes]) => ({
+      path: expected.text(path),
+      bytes: expected.count(bytes),
+      route: expected.text(route),
+    })),
   );
 }
 
 function fromFiles(root: string, rows: readonly Json[]): DocsInputs {
-  const files = rows.map((row) => fieldsOf(row, 3));
+  const files = rows.map((row) => expected.list(row, 3));
   return fromRows(
     root,
-    files.map(([path, bytes]) => ({ path: text(path), bytes: count(bytes), route: null })),
+    files.map(([path, bytes]) => ({ path: expected.text(path), bytes: expected.count(bytes), route: null })),
   );
 }
 
@@ -58,39 +65,13 @@ function fromRows(root: string, files: readonly Omit<DocumentFile, 'digest_at'>[
   return { root, documents, left_out: files.length - documents.length, digests: files.length };
 }
 
-function fromPart(root: string, row: Json): DocsInputs {
-  const [path, bytes, , offset] = fieldsOf(row, 5);
-  if (isDocument(text(path))) {
+function fromPart(root: string, row: Json | undefined): DocsInputs {
+  const [path, bytes, , offset] = expected.list(row, 5);
+  if (isDocument(expected.text(path))) {
     throw new FailShard(
       'DOCUMENT_CUT',
-      `"${text(path)}" has ${count(bytes)} bytes and was cut, and a part of a document cannot be read without the rest. Raise chunk_size_mb above ${count(bytes) / 1_000_000}, exclude the file, or use the partitioner by_route_map.`,
+      `"${expected.text(path)}" has ${expected.count(bytes)} bytes and was cut, and a part of a document cannot be read without the rest. Raise chunk_size_mb above ${expected.count(bytes) / 1_000_000}, exclude the file, or use the partitioner by_route_map.`,
     );
   }
-  return { root, documents: [], left_out: count(offset) === 0 ? 1 : 0, digests: 1 };
-}
-
-function fieldsOf(row: Json, length: number): readonly Json[] {
-  if (!Array.isArray(row) || row.length !== length) throw badInputs();
-  return row as readonly Json[];
-}
-
-function text(value: Json | undefined): string {
-  if (typeof value !== 'string' || value === '') throw badInputs();
-  return value;
-}
-
-function count(value: Json | undefined): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw badInputs();
-  return value as number;
-}
-
-function isRecord(value: Json): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function badInputs(): FailShard {
-  return new FailShard(
-    'BAD_INPUTS',
-    'docs_index indexes {root, pages: [[route, path, bytes], …]} or {root, files: [[path, bytes, mode], …]}. Use the partitioner by_route_map or by_filesize.',
-  );
+  return { root, documents: [], left_out: expected.count(offset) === 0 ? 1 : 0, digests: 1 };
 }

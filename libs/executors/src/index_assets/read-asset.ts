@@ -1,8 +1,7 @@
 import type { Digest, ExecutorContext } from '#hxo/execute';
-import { readFile } from '../read-file.js';
+import { readFile, type NamedFile } from '../read-file.js';
 import type { Asset } from './asset-lines.js';
 import { head_bytes, identify, lookFurther, type Identity } from './identify.js';
-import type { AssetFile } from './inputs.js';
 
 /**
  * Reads a file once, from its start to its end, and keeps what its identity needs. Never more than its first
@@ -11,7 +10,7 @@ import type { AssetFile } from './inputs.js';
  * Throws FailShard `FILE_CHANGED` when it is not what it was when the plan was partitioned.
  */
 export async function readAsset(
-  file: AssetFile,
+  file: NamedFile,
   root: string,
   expected: Digest,
   context: Pick<ExecutorContext, 'workspace' | 'signal'>,
@@ -29,7 +28,7 @@ class Glimpse {
   #identity: Identity | undefined;
   readonly #window: Uint8Array[] = [];
 
-  constructor(private readonly file: AssetFile) {}
+  constructor(private readonly file: NamedFile) {}
 
   async add(chunk: Uint8Array): Promise<void> {
     const room = head_bytes - this.#head.length;

@@ -1,4 +1,5 @@
-import { FailShard, type Json } from '#hxo/execute';
+import type { Json } from '#hxo/execute';
+import { ShardInputs } from '../shard-inputs.js';
 
 /** A file, or a range of one, that goes into a pack as one tar entry. */
 export interface PackedFile {
@@ -20,56 +21,36 @@ export interface PackInputs {
   readonly part: boolean;
 }
 
-/** Reads the inputs that by_filesize and by_module make. Throws {@link FailShard} on any other shape. */
+const expected = new ShardInputs(
+  'pack_backend packs {root, files: [[path, bytes, mode], …]} or {root, part: [path, bytes, mode, offset, length]}. Use the partitioner by_filesize or by_module.',
+);
+
+/** Reads the inputs that by_filesize and by_module make. Throws FailShard on any other shape. */
 export function parseInputs(inputs: Json): PackInputs {
-  const { root, files, part } = (isRecord(inputs) ? inputs : {}) as Record<string, Json | undefined>;
-  if (typeof root === 'string') {
-    if (Array.isArray(files)) return { root, entries: files.map(wholeFile), part: false };
-    if (part !== undefined) return { root, entries: [rangeOfFile(part)], part: true };
-  }
-  throw badInputs();
+  const { root, files, part } = expected.record(inputs);
+  const base = expected.anyText(root);
+  if (Array.isArray(files)) return { root: base, entries: files.map(wholeFile), part: false };
+  return { root: base, entries: [rangeOfFile(part)], part: true };
 }
 
 function wholeFile(row: Json): PackedFile {
-  const [path, bytes, mode] = fieldsOf(row, 3);
+  const [path, bytes, mode] = expected.list(row, 3);
   return {
-    path: text(path),
-    total_bytes: count(bytes),
-    executable: count(mode) === 1,
+    path: expected.text(path),
+    total_bytes: expected.count(bytes),
+    executable: expected.count(mode) === 1,
     offset: 0,
-    length: count(bytes),
+    length: expected.count(bytes),
   };
 }
 
-function rangeOfFile(row: Json): PackedFile {
-  const [path, total, mode, offset, length] = fieldsOf(row, 5);
-  const range = { offset: count(offset), length: count(length), total_bytes: count(total) };
-  if (range.offset + range.length > range.total_bytes) throw badInputs();
-  return { path: text(path), executable: count(mode) === 1, ...range };
-}
-
-function fieldsOf(row: Json, length: number): readonly Json[] {
-  if (!Array.isArray(row) || row.length !== length) throw badInputs();
-  return row as readonly Json[];
-}
-
-function text(value: Json | undefined): string {
-  if (typeof value !== 'string' || value === '') throw badInputs();
-  return value;
-}
-
-function count(value: Json | undefined): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw badInputs();
-  return value as number;
-}
-
-function isRecord(value: Json): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function badInputs(): FailShard {
-  return new FailShard(
-    'BAD_INPUTS',
-    'pack_backend packs {root, files: [[path, bytes, mode], …]} or {root, part: [path, bytes, mode, offset, length]}. Use the partitioner by_filesize or by_module.',
-  );
+function rangeOfFile(row: Json | undefined): PackedFile {
+  const [path, total, mode, offset, length] = expected.list(row, 5);
+  const range = {
+    offset: expected.count(offset),
+    length: expected.count(length),
+    total_bytes: expected.count(total),
+  };
+  if (range.offset + range.length > range.total_bytes) throw expected.refused();
+  return { path: expected.text(path), executable: expected.count(mode) === 1, ...range };
 }

@@ -1,5 +1,6 @@
-import { cache_value_bytes_max, FailShard, type Json } from '#hxo/execute';
+import { cache_value_bytes_max, type Json } from '#hxo/execute';
 import type { NamedFile } from '../read-file.js';
+import { ShardInputs } from '../shard-inputs.js';
 import type { PrimeOptions } from './options.js';
 
 /** Files whose contents go into the content cache. */
@@ -26,46 +27,27 @@ export function isPut({ part }: ContentInputs, { bytes }: { readonly bytes: numb
   return !part && bytes <= cache_value_bytes_max;
 }
 
+const expected = new ShardInputs(
+  'prime_caches primes {root, files: [[path, bytes, mode], …]} or {root, pages: [[route, path, bytes], …]}. Use the partitioner by_dag_depth, by_module or by_route_map.',
+);
+
 /**
  * Reads the inputs that by_dag_depth, by_module and by_route_map make, with the stage's options. Throws
  * {@link FailShard} on any other shape.
  */
 export function parseInputs(inputs: Json): PrimeInputs {
-  const { root, files, part, pages, options } = (isRecord(inputs) ? inputs : {}) as Record<
-    string,
-    Json | undefined
-  >;
-  if (typeof root !== 'string' || options === undefined || !isRecord(options)) throw badInputs();
+  const { root, files, part, pages, options } = expected.record(inputs);
+  const base = expected.anyText(root);
   // They were parsed when the plan was submitted, and are part of the content id since.
-  const parsed = options as unknown as PrimeOptions;
+  const parsed = expected.record(options) as unknown as PrimeOptions;
   if (Array.isArray(pages)) return { mode: 'urls', routes: pages.map(routeOf), options: parsed };
-  if (Array.isArray(files))
-    return { mode: 'content', root, files: files.map(fileOf), part: false, options: parsed };
-  if (part !== undefined)
-    return { mode: 'content', root, files: [fileOf(part)], part: true, options: parsed };
-  throw badInputs();
-}
-
-function fileOf(row: Json): NamedFile {
-  const [path, bytes] = Array.isArray(row) ? (row as readonly Json[]) : [];
-  if (typeof path !== 'string' || path === '' || !Number.isSafeInteger(bytes) || (bytes as number) < 0)
-    throw badInputs();
-  return { path, bytes: bytes as number };
+  const whole = Array.isArray(files);
+  const rows = whole ? (files as readonly Json[]) : [part];
+  const named = rows.map((row) => expected.file(row));
+  return { mode: 'content', root: base, files: named, part: !whole, options: parsed };
 }
 
 function routeOf(row: Json): string {
-  const [route] = Array.isArray(row) ? (row as readonly Json[]) : [];
-  if (typeof route !== 'string') throw badInputs();
-  return route;
-}
-
-function isRecord(value: Json): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function badInputs(): FailShard {
-  return new FailShard(
-    'BAD_INPUTS',
-    'prime_caches primes {root, files: [[path, bytes, mode], …]} or {root, pages: [[route, path, bytes], …]}. Use the partitioner by_dag_depth, by_module or by_route_map.',
-  );
+  const [route] = expected.list(row);
+  return expected.anyText(route);
 }

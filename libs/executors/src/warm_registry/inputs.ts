@@ -1,5 +1,6 @@
-import { FailShard, isDigest, type Digest, type Json } from '#hxo/execute';
+import { isDigest, type Digest, type Json } from '#hxo/execute';
 import type { NamedFile } from '../read-file.js';
+import { ShardInputs } from '../shard-inputs.js';
 
 /** A module, or a part of one, as by_module describes it. */
 export interface ModuleInputs {
@@ -18,54 +19,34 @@ export interface ModuleInputs {
   readonly files: readonly NamedFile[];
 }
 
-/** Reads the inputs that by_module makes. Throws {@link FailShard} on any other shape. */
+const expected = new ShardInputs(
+  'warm_registry registers modules: {root, module: {name, path, digest, manifest, part}, files}. Use the partitioner by_module.',
+);
+
+/** Reads the inputs that by_module makes. Throws FailShard on any other shape. */
 export function parseInputs(inputs: Json): ModuleInputs {
-  const { root, module, files, part } = recordOf(inputs);
-  const { name, path, digest, manifest, part: numbered } = recordOf(module);
-  const [index, count] = listOf(numbered);
-  if (!isText(root) || !isText(name) || typeof path !== 'string' || !isDigest(digest)) throw badInputs();
-  if (!isCount(index) || !isCount(count) || index >= count) throw badInputs();
-  if (!Array.isArray(files) && !Array.isArray(part)) throw badInputs();
+  const { root, module, files, part } = expected.record(inputs);
+  const { name, path, digest, manifest, part: numbered } = expected.record(module);
+  const [index, count] = expected.list(numbered).map((number) => expected.count(number));
+  if (index === undefined || count === undefined || index >= count) throw expected.refused();
+  if (!Array.isArray(files) && !Array.isArray(part)) throw expected.refused();
   return {
-    ...{ root, name, path, digest, index, count },
+    root: expected.text(root),
+    name: expected.text(name),
+    path: expected.anyText(path),
+    digest: digestIn(digest),
+    ...{ index, count },
     manifest: manifest === null ? null : manifestOf(manifest),
-    files: listOf(files).map(fileOf),
+    files: expected.list(files ?? []).map((row) => expected.file(row)),
   };
 }
 
 function manifestOf(row: Json | undefined): ModuleInputs['manifest'] {
-  const [, , sha256] = listOf(row);
-  if (!isDigest(sha256)) throw badInputs();
-  return { ...fileOf(row), sha256 };
+  const [, , sha256] = expected.list(row);
+  return { ...expected.file(row), sha256: digestIn(sha256) };
 }
 
-function fileOf(row: Json | undefined): NamedFile {
-  const [path, bytes] = listOf(row);
-  if (!isText(path) || !isCount(bytes)) throw badInputs();
-  return { path, bytes };
-}
-
-function listOf(value: Json | undefined): readonly Json[] {
-  return Array.isArray(value) ? (value as readonly Json[]) : [];
-}
-
-function recordOf(value: Json | undefined): Readonly<Record<string, Json | undefined>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, Json>>)
-    : {};
-}
-
-function isText(value: Json | undefined): value is string {
-  return typeof value === 'string' && value !== '';
-}
-
-function isCount(value: Json | undefined): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function badInputs(): FailShard {
-  return new FailShard(
-    'BAD_INPUTS',
-    'warm_registry registers modules: {root, module: {name, path, digest, manifest, part}, files}. Use the partitioner by_module.',
-  );
+function digestIn(value: Json | undefined): Digest {
+  if (!isDigest(value)) throw expected.refused();
+  return value;
 }
