@@ -79,6 +79,7 @@ it('tells of a plan from its submission to its end, stages and certificate inclu
   expect(lines).toEqual([
     `info Plan p-1: plan.submit by admiral. ${fields}`,
     `info Plan p-1: submitted (deploy). ${fields}`,
+    `info Plan p-1: is cut into shards. ${fields}`,
     `info Plan p-1: runs; ${shards}. ${fields}`,
     `warn Plan p-1: stage pack failed in 7 s; ${shards}. {"plan_id":"p-1","stage":"pack"}`,
     `info Plan p-1: certificate issued, root ab. ${fields}`,

@@ -28,6 +28,7 @@ const lines: {
 } = {
   'hxo.plan': ({ name, phase, error }, status) => {
     if (phase === 'submitted') return [info(`submitted (${name}).`)];
+    if (phase === 'partitioning') return [info('is cut into shards.')];
     if (phase === 'running') return [info(`runs; ${countsOf(status)}.`)];
     if (phase === 'succeeded') return [info(`succeeded${secondsOf(status)}; ${countsOf(status)}.`)];
     if (error === null) return [];

@@ -1,5 +1,5 @@
 import { BadRequestException, InternalServerErrorException } from '@nestjs/common';
-import { HxoError } from '#hxo';
+import { HxoError, RowUnreadable } from '#hxo';
 import { AccessDenied } from '#permission';
 import { HttpError, internalProblem, problemOf } from './problem.js';
 
@@ -31,6 +31,13 @@ describe('problemOf', () => {
       headers: { Allow: 'GET' },
       problem: { status: 405 },
     });
+  });
+
+  it('names a row that cannot be read', () => {
+    const error = new RowUnreadable('result', { stage_no: 0, ordinal: 7 }, 'lines');
+    const { problem } = problemOf(error, '/')!;
+    expect(problem).toMatchObject({ status: 503, code: 'STORE_UNAVAILABLE' });
+    expect(problem.detail).toContain('"ordinal":7');
   });
 
   it('shows nothing of errors that it does not know', () => {

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import { HxoError, type FieldError, type HxoErrorCode } from '#hxo';
+import { HxoError, RowUnreadable, type FieldError, type HxoErrorCode } from '#hxo';
 import { AccessDenied } from '#permission';
 
 /** Error codes of HTTP itself; those of HXO are {@link HxoErrorCode}. */
@@ -113,6 +113,8 @@ export function problemOf(error: unknown, instance: string): ProblemAnswer | nul
     const headers: Headers = error.code === 'UNAUTHENTICATED' ? { 'WWW-Authenticate': error.challenge } : {};
     return answer(error.code, error.message, instance, [], headers);
   }
+  // It may be met wherever something is read, half way through an answer too.
+  if (error instanceof RowUnreadable) return answer('STORE_UNAVAILABLE', error.message, instance);
   // Of the framework's own errors only those that blame the request are known; its texts are not shown.
   if (error instanceof HttpException && error.getStatus() < 500) {
     return answer('MALFORMED_REQUEST', 'The request cannot be read. Check its path and headers.', instance);
