@@ -29,7 +29,7 @@ const project = {
 };
 
 /** The end-to-end specs that also run federated: one API, a Redis, two workers. */
-const over_both = 'test/e2e/(lifecycle|prime|reuse|status|federation)\\.e2e-spec\\.ts$';
+const over_both = 'test/e2e/(lifecycle|migrate|prime|reuse|status|federation)\\.e2e-spec\\.ts$';
 
 export default {
   testTimeout: 30_000,

@@ -5,14 +5,13 @@ import {
   type SqlResult,
   type SqlRow,
   type SqlValue,
-  type TargetDatabase,
   type TargetSession,
-  type TargetTable,
   type TransactionOptions,
 } from '#hxo/execute';
 import { IdleTimer } from './idle-timer.js';
 import { describePostgres, ledgerOfPostgres } from './postgres-catalogue.js';
 import { postgresError } from './postgres-error.js';
+import { SessionTarget } from './session-target.js';
 
 const connect_ms = 10_000;
 const fetch_rows = 2_000;
@@ -24,8 +23,9 @@ const fetch_rows = 2_000;
 const greetings = ['SET standard_conforming_strings = on', 'SET client_connection_check_interval = 1000'];
 
 /** A PostgreSQL database. */
-export class PostgresTarget implements TargetDatabase {
+export class PostgresTarget extends SessionTarget<PostgresSession> {
   readonly dialect = 'postgres';
+  protected readonly catalogue = { ledger: ledgerOfPostgres, describe: describePostgres };
   #client: Promise<Client> | undefined;
   readonly #idle: IdleTimer;
 
@@ -34,27 +34,8 @@ export class PostgresTarget implements TargetDatabase {
     private readonly url: string,
     idle_ms: number,
   ) {
+    super();
     this.#idle = new IdleTimer(idle_ms, () => void this.close());
-  }
-
-  query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
-    return this.#use((session) => session.query(sql, values));
-  }
-
-  script(sql: string): Promise<number> {
-    return this.#use((session) => session.script(sql));
-  }
-
-  iterate(): AsyncGenerator<SqlRow> {
-    throw new Error('Rows are streamed in a transaction only.');
-  }
-
-  ledger(): Promise<{ readonly table: string; readonly exists: boolean }> {
-    return this.#use(ledgerOfPostgres);
-  }
-
-  describe(table: string): Promise<TargetTable | null> {
-    return this.#use((session) => describePostgres(session, table));
   }
 
   async transaction<T>(
@@ -66,7 +47,7 @@ export class PostgresTarget implements TargetDatabase {
     const cut = (): void => void this.close();
     signal?.addEventListener('abort', cut, { once: true });
     try {
-      return await this.#use((session) => inTransaction(session, options, work));
+      return await this.use((session) => inTransaction(session, options, work));
     } catch (error) {
       // Whatever the connection says of having been cut, this is why it was.
       signal?.throwIfAborted();
@@ -84,7 +65,7 @@ export class PostgresTarget implements TargetDatabase {
     await (await client?.catch(() => undefined))?.end().catch(() => undefined);
   }
 
-  #use<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
+  protected use<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
     return this.#idle.during(async () => {
       const connecting = (this.#client ??= this.#connect());
       try {

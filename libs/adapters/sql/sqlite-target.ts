@@ -8,13 +8,12 @@ import {
   type SqlResult,
   type SqlRow,
   type SqlValue,
-  type TargetDatabase,
   type TargetSession,
-  type TargetTable,
   type TransactionOptions,
 } from '#hxo/execute';
 import { IdleTimer } from './idle-timer.js';
 import { describeSqlite, ledgerOfSqlite } from './sqlite-catalogue.js';
+import { SessionTarget } from './session-target.js';
 
 /**
  * How often a waiting writer looks whether the lock is free, in the first half of its wait and in the second. SQLite's own
@@ -31,8 +30,9 @@ interface SqliteOptions {
 }
 
 /** A SQLite file. Its calls block the thread: it belongs in a process or a background thread, never on an event loop. */
-export class SqliteTarget implements TargetDatabase {
+export class SqliteTarget extends SessionTarget<SqliteSession> {
   readonly dialect = 'sqlite';
+  protected readonly catalogue = { ledger: ledgerOfSqlite, describe: describeSqlite };
   #db: Database.Database | undefined;
   readonly #idle: IdleTimer;
 
@@ -41,34 +41,15 @@ export class SqliteTarget implements TargetDatabase {
     private readonly path: string,
     private readonly options: SqliteOptions,
   ) {
+    super();
     this.#idle = new IdleTimer(options.idle_ms, () => void this.close());
-  }
-
-  query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
-    return this.#use((session) => session.query(sql, values));
-  }
-
-  script(sql: string): Promise<number> {
-    return this.#use((session) => session.script(sql));
-  }
-
-  iterate(): AsyncGenerator<SqlRow> {
-    throw new Error('Rows are streamed in a transaction only.');
-  }
-
-  ledger(): Promise<{ readonly table: string; readonly exists: boolean }> {
-    return this.#use(ledgerOfSqlite);
-  }
-
-  describe(table: string): Promise<TargetTable | null> {
-    return this.#use((session) => describeSqlite(session, table));
   }
 
   async transaction<T>(
     options: TransactionOptions,
     work: (session: TargetSession) => Promise<T>,
   ): Promise<T> {
-    return this.#use(async (session) => {
+    return this.use(async (session) => {
       await this.#begin(session, options);
       try {
         options.signal?.throwIfAborted();
@@ -116,7 +97,7 @@ export class SqliteTarget implements TargetDatabase {
     }
   }
 
-  #use<T>(work: (session: SqliteSession) => Promise<T>): Promise<T> {
+  protected use<T>(work: (session: SqliteSession) => Promise<T>): Promise<T> {
     return this.#idle.during(async () => work(new SqliteSession(await this.#connect(), this.name)));
   }
 

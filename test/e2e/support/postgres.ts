@@ -64,10 +64,16 @@ export class PostgresServer {
     return this.url(name);
   }
 
-  /** Runs SQL on a connection of its own. Values are what pg makes of them. */
-  async run(sql: string, database = 'postgres'): Promise<Record<string, unknown>[]> {
+  /** A connection that the caller ends, for transactions that stay open. */
+  async connect(database = 'postgres'): Promise<pg.Client> {
     const client = new pg.Client({ connectionString: this.url(database) });
     await client.connect();
+    return client;
+  }
+
+  /** Runs SQL on a connection of its own. Values are what pg makes of them. */
+  async run(sql: string, database = 'postgres'): Promise<Record<string, unknown>[]> {
+    const client = await this.connect(database);
     try {
       const result = await client.query<Record<string, unknown>>(sql);
       return [result].flat().at(-1)!.rows;

@@ -29,7 +29,7 @@ export interface Server {
 }
 
 /** Jest's project decides: the same specs run embedded, and federated over a Redis and two workers. */
-const federated = (globalThis as { readonly hxo_mode?: string }).hxo_mode === 'federated';
+const mode = (globalThis as { readonly hxo_mode?: 'federated' }).hxo_mode ?? 'embedded';
 const workers = 2;
 
 /** A folder of its own with a workspace and a home, and real servers that run on them one after the other. */
@@ -43,7 +43,10 @@ export class System {
   /** The Redis and the workers of a federated system, once it has started. */
   fleet: Fleet | undefined;
 
-  constructor(private readonly variables: Environment = {}) {
+  constructor(
+    private readonly variables: Environment = {},
+    private readonly options: { readonly mode?: 'embedded' | 'federated' } = {},
+  ) {
     mkdirSync(this.workspace, { recursive: true });
   }
 
@@ -76,9 +79,9 @@ export class System {
     return launched;
   }
 
-  /** Starts a server and waits until it listens. */
+  /** Starts a server and waits until it listens; before the first of a federated system, workers with the same variables. */
   async start(variables: Environment = {}): Promise<Server> {
-    if (federated) await this.startFleet();
+    if ((this.options.mode ?? mode) === 'federated') await this.startFleet(variables);
     const launched = this.launch(variables);
     const url = await launched.listening().catch((error: unknown) => {
       launched.kill();
@@ -88,10 +91,10 @@ export class System {
     return this.current;
   }
 
-  private async startFleet(): Promise<void> {
+  private async startFleet(variables: Environment): Promise<void> {
     if (this.fleet !== undefined) return;
     this.fleet = await Fleet.start(this.folder);
-    for (let i = 0; i < workers; i++) await this.addWorker();
+    for (let i = 0; i < workers; i++) await this.addWorker(variables);
   }
 
   /** Starts one more worker of a federated system. */

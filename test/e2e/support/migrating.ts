@@ -1,0 +1,86 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { PostgresServer } from './postgres.js';
+import { System } from './system.js';
+
+/** A target database that specs look into from outside. */
+export interface Probe {
+  readonly url: string;
+  run(sql: string): Promise<void>;
+  /** The first column of the first row, as text. */
+  value(sql: string): Promise<string>;
+  /** Statements that both understand, but for their numbers. */
+  readonly numbers: (from: number, to: number) => string;
+}
+
+/** Systems that migrate databases of both dialects, with a PostgreSQL server that ends with them. */
+export class Migrating {
+  private readonly systems: System[] = [];
+  private databases = 0;
+
+  private constructor(readonly postgres: PostgresServer) {}
+
+  static async start(): Promise<Migrating> {
+    return new Migrating(await PostgresServer.start());
+  }
+
+  /** A system of its own, not started, and its target. */
+  async setUp(
+    dialect: string,
+    options?: ConstructorParameters<typeof System>[1],
+  ): Promise<{ system: System; probe: Probe }> {
+    const system = new System({}, options);
+    this.systems.push(system);
+    const name = `app_${this.databases++}`;
+    const probe =
+      dialect === 'sqlite'
+        ? sqliteProbe(join(system.folder, `${name}.db`))
+        : await postgresProbe(this.postgres, name);
+    return { system, probe };
+  }
+
+  /** Ends the systems that were set up so far: what runs idle costs the next ones time. */
+  async endSystems(): Promise<void> {
+    await Promise.all(this.systems.splice(0).map((system) => system.dispose()));
+  }
+
+  async dispose(): Promise<void> {
+    await this.endSystems();
+    await this.postgres.dispose();
+  }
+}
+
+export const started = (system: System, probe: Probe): ReturnType<System['start']> =>
+  system.start({ HXO_TARGET_DEFAULT_URL: probe.url });
+
+export const files = { id: 'migrate', kind: 'deploy.migrate' };
+export const backfill = (config: object): object => ({ id: 'fill', kind: 'deploy.migrate', config });
+
+function sqliteProbe(path: string): Probe {
+  writeFileSync(path, '');
+  const open = <T>(work: (db: Database.Database) => T): T => {
+    const db = new Database(path);
+    try {
+      return work(db);
+    } finally {
+      db.close();
+    }
+  };
+  return {
+    url: `sqlite:${path}`,
+    run: async (sql) => open((db) => void db.exec(sql)),
+    value: async (sql) => open((db) => String(db.prepare(sql).pluck().get())),
+    numbers: (from, to) =>
+      `WITH RECURSIVE g(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM g WHERE i < ${to}) SELECT i, 0 FROM g`,
+  };
+}
+
+async function postgresProbe(postgres: PostgresServer, name: string): Promise<Probe> {
+  return {
+    url: await postgres.database(name),
+    run: async (sql) => void (await postgres.run(sql, name)),
+    value: async (sql) => String(Object.values((await postgres.run(sql, name))[0]!)[0]),
+    numbers: (from, to) => `SELECT i, 0 FROM generate_series(${from}, ${to}) AS g(i)`,
+  };
+}
