@@ -70,7 +70,7 @@ describe('leasing and accepting', () => {
     });
     const { plan_id } = await hxo.run([{ id: 's', config: { waves: [shards] } }]);
     expect(resultsOf(plan_id as PlanId)).toHaveLength(shards);
-    const { plan_no, revision } = hxo.store.planById(plan_id as PlanId)!;
+    const { plan_no, revision } = hxo.store.planById(plan_id)!;
     const rows = [...hxo.store.resultBatches(plan_no, revision, 0)];
     expect(rows.length).toBeLessThan(shards / 5);
   });
