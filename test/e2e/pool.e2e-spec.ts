@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { createThreadTransport, type ThreadTransportOptions } from '#adapters/threads';
 import {
@@ -385,6 +386,9 @@ describe('The pool of threads and processes', () => {
 
   it('starts all the same when a member that is to be ready cannot', async () => {
     await begin({ ready: ['process'], member: fixture('not-there.mjs') });
+    await until(() => childrenOf(process.pid).length === 0);
+    // Nor is it tried again and again.
+    await sleep(300);
     expect(childrenOf(process.pid)).toEqual([]);
   });
 

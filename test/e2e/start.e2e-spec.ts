@@ -117,6 +117,7 @@ it('the log tells of a plan and its stages, for grep HXO', async () => {
   expect(told).toEqual([
     'plan.submit by admiral.',
     'submitted (e#e).',
+    'is cut into shards.',
     'runs; shards: #, done # (reused #), failed #, skipped #.',
     expect.stringMatching(/^stage pack done in # s; shards: #, /),
     'certificate issued, root #.',

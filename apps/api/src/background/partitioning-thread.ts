@@ -24,7 +24,6 @@ if (extra_executors.length > 0) {
   for (const partitioner of await loadPartitioners(extra_executors))
     catalogue.set(partitioner.name, partitioner);
 }
-const targets = createTargets(target_options);
 
 async function partition(
   { partitioner: name, config, options, content }: PartitionOrder,
@@ -32,6 +31,8 @@ async function partition(
   signal: AbortSignal,
 ): Promise<unknown> {
   const partitioner = catalogue.get(name)!;
+  // Connections of its own: what a table is cut from is read in one transaction, and plans are cut side by side.
+  const targets = createTargets(target_options);
   const context = { workspace: createWorkspace(workspace_options, signal), targets };
   const segments = makeSegments(partitioner, partitioner.parse(config), content, context, options);
   let part: SegmentDraft[] = [];

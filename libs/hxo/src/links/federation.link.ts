@@ -188,10 +188,10 @@ export class FederationLink implements TransportSink {
    */
   private pump(): void {
     const hasRoom = (stage: LiveStage): boolean => {
-      const { spec, sizer } = stage;
+      const { spec } = stage;
       const slots = this.slots(stage);
       // However many bundles of fast stages are in flight, a slower one beside them always has one.
-      const window = this.leases.inFlightOf(stage) === 0 ? Infinity : sizer.ahead() * slots;
+      const window = this.leases.inFlightOf(stage) === 0 ? Infinity : this.ahead(stage) * slots;
       return slots > 0 && this.leases.inFlight(spec.executor) < window;
     };
     while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
@@ -201,6 +201,11 @@ export class FederationLink implements TransportSink {
       else if (stage !== null) this.guard(this.lease(stage));
       else return;
     }
+  }
+
+  /** Bundles in flight for each slot. Where they go one by one, none waits behind one that may take longer than a worker waits. */
+  private ahead(stage: LiveStage): number {
+    return this.oneByOne(stage) && !stage.sizer.soonOver() ? 1 : stage.sizer.ahead();
   }
 
   /** Bundles of a stage that may be executed at once. */

@@ -40,6 +40,11 @@ export class BundleSizer {
     return Math.max(bundles_ahead_min, Math.min(bundles_ahead_max, Math.floor(bundle_target_ms / bundle_ms)));
   }
 
+  /** Is it known that the next bundle takes no longer than about {@link bundle_target_ms}? */
+  soonOver(): boolean {
+    return this.mean_ms !== null && this.mean_ms * this.size <= bundle_target_ms;
+  }
+
   /**
    * Shards for the next bundle.
    * @param waiting shards that wait for a lease; the last of them are spread over all `slots`

@@ -96,8 +96,13 @@ function nameRefusal(tokens: readonly Token[], dialect: SqlDialect): string | nu
       if (tokens[at + 2]?.start === next.end && tokens[at + 2]!.kind === 'quoted')
         return 'A name of the form U&"…" is refused. Write it without escapes.';
     }
-    if (kind !== 'word' && kind !== 'quoted') continue;
     const name = value.toLowerCase();
+    // SQLite takes a text for a name where a name must stand.
+    const named =
+      kind === 'word' ||
+      kind === 'quoted' ||
+      (dialect === 'sqlite' && kind === 'string' && name === ledger_name);
+    if (!named) continue;
     if (name === ledger_name) return `${ledger_name} is refused: it is HXO's own.`;
     if (refused_names[dialect].test(name)) return `${name} is refused: it reaches files of the server.`;
   }

@@ -1,5 +1,5 @@
 import type { SqlDialect } from '../execute/targets.js';
-import { tokenize, type Token } from './tokens.js';
+import { SqlTextError, tokenize, type Token } from './tokens.js';
 
 /** One statement of a text. */
 export interface SqlStatement {
@@ -27,20 +27,29 @@ export function splitStatements(sql: string, dialect: SqlDialect): SqlStatement[
       close();
       continue;
     }
-    if (token.kind === 'word' && hasBody(open, dialect)) depth += nesting(token.value, depth);
+    // Behind a point stands a column's name, as in NEW.end.
+    const named = open.at(-1)?.value === '.';
+    if (token.kind === 'word' && !named && hasBody(open, dialect)) depth += nesting(token.value, depth);
     open.push(token);
   }
+  // A body without end would hide every statement behind it.
+  if (depth > 0) throw new SqlTextError('A body that begins with BEGIN never ends.');
   close();
   return statements;
 }
 
-/** A statement whose body may hold statements of its own. */
+/** What may stand between CREATE and the kind of thing that is created. */
+const modifiers: ReadonlySet<string> = new Set(['or', 'replace', 'temp', 'temporary']);
+
+/** A statement whose body may hold statements of its own: by the kind that is created, whatever names follow. */
 function hasBody(tokens: readonly Token[], dialect: SqlDialect): boolean {
-  const words = tokens.slice(0, 5).map(({ value }) => value);
-  if (words[0] !== 'create') return false;
+  const [first, ...rest] = tokens.slice(0, 5);
+  if (first?.kind !== 'word' || first.value !== 'create') return false;
+  const created = rest.find(({ kind, value }) => kind !== 'word' || !modifiers.has(value));
+  if (created?.kind !== 'word') return false;
   return dialect === 'sqlite'
-    ? words.includes('trigger')
-    : words.includes('function') || words.includes('procedure');
+    ? created.value === 'trigger'
+    : created.value === 'function' || created.value === 'procedure';
 }
 
 /** CASE ends with END as a body does, but only inside of one can the two be mistaken for each other. */

@@ -122,6 +122,14 @@ describe('refusalOf', () => {
     ['postgres', 'DELETE FROM hxo_ledger', 'hxo_ledger'],
     ['sqlite', 'DELETE FROM main."HXO_Ledger"', 'hxo_ledger'],
     ['postgres', `SELECT 'x`, 'never ends'],
+    ['sqlite', `DELETE FROM 'hxo_ledger'`, 'hxo_ledger'],
+    ['sqlite', 'CREATE TABLE audit (trigger text, begin text); COMMIT; INSERT INTO a VALUES (1)', 'COMMIT'],
+    ['postgres', 'CREATE TABLE audit (function text, begin text); COMMIT', 'COMMIT'],
+    ['postgres', 'CREATE TABLE function (begin text); COPY a FROM PROGRAM $$id$$', 'COPY'],
+    ['sqlite', 'CREATE TRIGGER begin AFTER INSERT ON a BEGIN SELECT 1; END; COMMIT', 'never ends'],
+    ['postgres', `SELECT E'a'\n'\\' ' ; COPY t FROM PROGRAM $$id$$ ; --'`, 'goes on'],
+    ['postgres', `SELECT E'a' -- b\n 'c'`, 'goes on'],
+    ['postgres', `SELECT 1 AS a\u00a0E'\\'; COPY t FROM PROGRAM $$id$$ --'`, 'COPY'],
   ])('of %s: %s', (dialect, sql, word) => expect(refused(sql, dialect)).toContain(word));
 
   it.each<[SqlDialect, string]>([
@@ -129,6 +137,8 @@ describe('refusalOf', () => {
     ['postgres', 'SELECT 1 -- COMMIT\n; /* ROLLBACK */ SELECT 2'],
     ['postgres', 'DO $$ BEGIN PERFORM 1; END $$'],
     ['sqlite', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END; SELECT 2'],
+    ['sqlite', 'CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT NEW.end, NEW.begin; END; SELECT 2'],
+    ['postgres', `SELECT E'a', 'b'`],
     ['sqlite', 'PRAGMA user_version = 3; PRAGMA foreign_keys = off'],
     ['postgres', 'ALTER TABLE a ADD COLUMN "commit" int; CREATE INDEX i ON a (copy)'],
   ])('lets pass in %s: %s', (dialect, sql) => expect(refused(sql, dialect)).toBeNull());

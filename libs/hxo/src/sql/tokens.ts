@@ -25,7 +25,10 @@ const name_start = /[A-Za-z_\u0080-\uffff]/;
 const name_rest = /[A-Za-z0-9_$\u0080-\uffff]*/y;
 const dollar_quote = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y;
 const number = /(?:\d|\.\d)[0-9A-Za-z_.]*/y;
-const space = /\s/;
+/** What separates tokens; a character that a database takes for part of a name must not be among it. */
+const space = /[ \t\n\r\f\v]/;
+/** Blanks and line comments, a line's end among them, up to a quote: a text of PostgreSQL that begins with E goes on there. */
+const continuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*)*'/y;
 
 /**
  * Cuts SQL into tokens, as far as it takes to tell code from comments and texts. Rules of PostgreSQL (section 4.1 of its
@@ -65,7 +68,11 @@ class Lexer {
     if (!postgres && first === '[') return ['quoted', this.#until(']')];
     if (postgres && /[eE]/.test(first) && sql[this.#at + 1] === "'") {
       this.#at++;
-      return ['string', this.#quoted("'", true)];
+      const value = this.#quoted("'", true);
+      continuation.lastIndex = this.#at;
+      if (continuation.test(sql))
+        throw new SqlTextError("An E'…' that goes on in another line is refused: join its parts.");
+      return ['string', value];
     }
     if (name_start.test(first)) return ['word', this.#match(name_rest).toLowerCase()];
     if (postgres && first === '$') return this.#dollar();
