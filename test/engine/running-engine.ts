@@ -59,8 +59,15 @@ export const by_late_waves: Partitioner<readonly number[]> = {
   follows_dependencies: true,
 };
 
+/** The same, for shards that would only wait for each other. */
+const by_turns: Partitioner<readonly number[]> = {
+  ...by_waves,
+  name: 'by_turns',
+  one_by_one: () => true,
+};
+
 export const catalogue = buildCatalogue(
-  [by_waves, by_late_waves],
+  [by_waves, by_late_waves, by_turns],
   [
     executor('plain'),
     executor('collecting', { collect }),
@@ -193,14 +200,14 @@ export class RunningEngine {
     this.federation = new FederationLink({
       ...{ store, transport, artifacts, genesis, truth, clock, max_concurrency, onError },
       random: () => 0,
-      oneByOne: () => false,
     });
     const ports: EnginePorts = {
-      ...{ store, genesis, truth, clock, federation: this.federation },
+      ...{ catalogue, store, genesis, truth, clock, federation: this.federation },
+      partition_context: { workspace: {} as Workspace },
       background: this.background(),
     };
     const log = { info: () => {}, warn: () => {}, error: report };
-    this.engine = new Engine(ports, catalogue, log);
+    this.engine = new Engine(ports, log);
     await this.engine.start(true);
   }
 

@@ -9,7 +9,6 @@ import {
 import type { EnginePorts } from './engine-ports.js';
 import { HxoError } from './errors.js';
 import type { Actor } from './hxo.js';
-import type { Catalogue } from './plan/catalogue.js';
 import { PlanStopped, type LivePlan } from './plan/live-plan.js';
 import { isTerminal } from './plan/phases.js';
 import type { PlanId, PlanSpec } from './plan/plan-spec.js';
@@ -35,7 +34,6 @@ export class Engine {
 
   constructor(
     private readonly ports: EnginePorts,
-    private readonly catalogue: Catalogue,
     private readonly log: EngineLog,
   ) {}
 
@@ -55,7 +53,7 @@ export class Engine {
     for (const { plan_no, plan_id } of store.unfinishedPlans()) {
       try {
         const row = store.planByNo(plan_no)!;
-        const { plan, alive } = await rehydrate(row, store, this.catalogue, federation.durable);
+        const { plan, alive } = await rehydrate(row, this.ports);
         federation.resume(plan, alive);
         plans.push(plan);
         this.log.info(`Resuming plan ${plan.plan_id} (${plan.spec.name}), ${plan.phase}.`);
@@ -100,9 +98,9 @@ export class Engine {
     actor: Actor,
     idempotency?: { readonly key: string; readonly body: Digest },
   ): Promise<PlanId> {
-    const { store, genesis, clock } = this.ports;
+    const { catalogue, store, genesis, clock } = this.ports;
     const plan_id = randomUUID() as string as PlanId;
-    const versions = spec.stages.map((stage) => this.catalogue.executors.get(stage.executor)!.version);
+    const versions = spec.stages.map((stage) => catalogue.executors.get(stage.executor)!.version);
     const spec_digest = sha256(canonicalJson(spec));
     const now_ms = clock.now_ms();
     const submitted_at = phase === 'submitted' ? now_ms : null;
@@ -178,7 +176,7 @@ export class Engine {
   /** Runs a plan whose submission is committed: nothing that is wrong with it may be thrown at its caller any more. */
   private begin(row: PlanRow, versions: readonly string[]): void {
     try {
-      this.run(livePlan(row, versions, this.catalogue));
+      this.run(livePlan(row, versions, this.ports));
     } catch (error) {
       this.wait(row.plan_id, error);
     }

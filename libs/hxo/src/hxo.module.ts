@@ -46,7 +46,7 @@ export interface HxoOptions {
 export class HxoModule {
   /** `imports` offer GenesisBus, Journal and the signing key: a registered GenesisModule and TruthModule. */
   static register(options: HxoOptions, imports: NonNullable<ModuleMetadata['imports']>): DynamicModule {
-    const { store, artifacts, cache, background, transport, catalogue, log } = options;
+    const { store, artifacts, cache, background, transport, catalogue, partition_context, log } = options;
     const clock = system_clock;
     return {
       module: HxoModule,
@@ -65,17 +65,16 @@ export class HxoModule {
             new TruthLink(key, genesis, clock, hxo_version),
         },
         { provide: ParserLink, useFactory: () => new ParserLink(catalogue, options.defaults) },
-        { provide: BlueprintLink, useFactory: () => new BlueprintLink(catalogue, options.partition_context) },
+        { provide: BlueprintLink, useFactory: () => new BlueprintLink(catalogue, partition_context) },
         { provide: PermissionLink, useFactory: () => new PermissionLink(options) },
         {
           provide: FederationLink,
-          inject: [GenesisLink, TruthLink, BlueprintLink],
-          useFactory: (genesis: GenesisLink, truth: TruthLink, blueprint: BlueprintLink) =>
+          inject: [GenesisLink, TruthLink],
+          useFactory: (genesis: GenesisLink, truth: TruthLink) =>
             new FederationLink({
               ...{ store, transport, artifacts, genesis, truth, clock },
               random: Math.random,
               max_concurrency: options.max_concurrency,
-              oneByOne: (stage) => blueprint.oneByOne(stage),
               onError: (error) => log.error('An error while leasing or accepting.', error),
             }),
         },
@@ -83,7 +82,10 @@ export class HxoModule {
           provide: Engine,
           inject: [FederationLink, GenesisLink, TruthLink],
           useFactory: (federation: FederationLink, genesis: GenesisLink, truth: TruthLink) =>
-            new Engine({ store, background, federation, genesis, truth, clock }, catalogue, log),
+            new Engine(
+              { catalogue, partition_context, store, background, federation, genesis, truth, clock },
+              log,
+            ),
         },
         {
           provide: Hxo,

@@ -6,8 +6,11 @@ import {
   type PlanRow,
   type StageRow,
 } from './checkpoint/checkpoint-store.js';
-import type { Catalogue } from './plan/catalogue.js';
+import type { EnginePorts } from './engine-ports.js';
+import { partitionerConfig } from './plan/catalogue.js';
 import { LivePlan, type LiveStage, type StageParts } from './plan/live-plan.js';
+import type { StageSpec } from './plan/plan-spec.js';
+import { ConfigError } from './plan/stage-config.js';
 
 /**
  * Thrown when a stored plan needs an executor that this process does not have, or has in another version, whose results
@@ -26,18 +29,31 @@ export class ExecutorMissing extends Error {
 }
 
 /** A plan in memory as it was just stored. Throws {@link ExecutorMissing}. */
-export function livePlan(row: PlanRow, executor_versions: readonly string[], catalogue: Catalogue): LivePlan {
+export function livePlan(row: PlanRow, executor_versions: readonly string[], ports: EnginePorts): LivePlan {
+  const { partitioners, executors } = ports.catalogue;
   const parts = row.spec.stages.map((stage, stage_no): StageParts => {
-    const executor = catalogue.executors.get(stage.executor);
+    const executor = executors.get(stage.executor);
     const executor_version = executor_versions[stage_no]!;
     if (executor?.version !== executor_version) {
       throw new ExecutorMissing(stage.executor, executor_version, executor?.version ?? null);
     }
-    const partitioner = catalogue.partitioners.get(stage.partitioner);
+    const partitioner = partitioners.get(stage.partitioner);
     const follows_dependencies = stage.dependencies.length > 0 && partitioner?.follows_dependencies === true;
-    return { executor, executor_version, follows_dependencies };
+    return { executor, executor_version, follows_dependencies, one_by_one: isOneByOne(stage, ports) };
   });
   return new LivePlan(row.plan_no, row.plan_id, row.revision, row.spec, row, parts);
+}
+
+function isOneByOne(stage: StageSpec, { catalogue, partition_context }: EnginePorts): boolean {
+  const partitioner = catalogue.partitioners.get(stage.partitioner);
+  if (partitioner?.one_by_one === undefined) return false;
+  try {
+    return partitioner.one_by_one(partitionerConfig(partitioner, stage, catalogue), partition_context);
+  } catch (error) {
+    // A config that an earlier build took: partitioning tells of it, unless that is done.
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
 }
 
 /** A plan from the store, and the leases of it that may still be alive. */
@@ -51,18 +67,14 @@ export interface Rehydrated {
  * that were open may be alive; otherwise their workers died with the process, and they are over: that costs their shards a
  * lease, never a retry. A collector is always leased again. Throws {@link ExecutorMissing} and {@link RowUnreadable}.
  */
-export async function rehydrate(
-  row: PlanRow,
-  store: CheckpointStore,
-  catalogue: Catalogue,
-  durable: boolean,
-): Promise<Rehydrated> {
+export async function rehydrate(row: PlanRow, ports: EnginePorts): Promise<Rehydrated> {
+  const { store, federation } = ports;
   const stages = store.stages(row.plan_no);
   assertWhole(row, stages);
   const plan = livePlan(
     row,
     stages.map((stage) => stage.executor_version),
-    catalogue,
+    ports,
   );
   for (const stage of plan.stages) {
     const stored = stages[stage.stage_no]!;
@@ -74,7 +86,7 @@ export async function rehydrate(
     for (const segment of store.segments(row.plan_no, stage.stage_no))
       stage.board.add(segment.count, segment.wave);
   }
-  const alive = await restoreLeases(plan, store, durable);
+  const alive = await restoreLeases(plan, store, federation.durable);
   for (const stage of plan.stages) restoreResults(plan, stage, store);
   plan.halted = plan.stages.some(
     ({ spec, board }) => spec.failure_policy === 'halt_plan' && board.counts().failed > 0,

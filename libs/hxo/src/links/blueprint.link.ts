@@ -1,9 +1,9 @@
-import type { Catalogue } from '../plan/catalogue.js';
+import { partitionerConfig, type Catalogue } from '../plan/catalogue.js';
 import { HxoError, type FieldError } from '../errors.js';
 import type { PartitionContext } from '../partition/contract.js';
 import { checkBlueprint, configViolation } from '../plan/check-blueprint.js';
-import type { PlanSpec, StageSpec } from '../plan/plan-spec.js';
-import { ConfigError, splitConfig } from '../plan/stage-config.js';
+import type { PlanSpec } from '../plan/plan-spec.js';
+import { ConfigError } from '../plan/stage-config.js';
 
 /** Holds plans to the contract of job kinds. */
 export class BlueprintLink {
@@ -17,22 +17,14 @@ export class BlueprintLink {
     checkBlueprint(plan, this.catalogue);
   }
 
-  /** Would a stage's shards only wait for each other? */
-  oneByOne(stage: StageSpec): boolean {
-    const partitioner = this.catalogue.partitioners.get(stage.partitioner);
-    if (partitioner?.one_by_one === undefined) return false;
-    const { rest } = splitConfig(stage.config, this.catalogue.executors.get(stage.executor)?.options);
-    return partitioner.one_by_one(partitioner.parse(rest), this.context);
-  }
-
   /** Checks what only this server can tell. Throws HxoError BLUEPRINT_VIOLATION. */
   async precheck(plan: PlanSpec): Promise<void> {
     const violations: FieldError[] = [];
     for (const [index, stage] of plan.stages.entries()) {
       const partitioner = this.catalogue.partitioners.get(stage.partitioner);
-      const { rest } = splitConfig(stage.config, this.catalogue.executors.get(stage.executor)?.options);
+      if (partitioner?.precheck === undefined) continue;
       try {
-        await partitioner?.precheck?.(partitioner.parse(rest), this.context);
+        await partitioner.precheck(partitionerConfig(partitioner, stage, this.catalogue), this.context);
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
         violations.push(configViolation(stage, index, error));

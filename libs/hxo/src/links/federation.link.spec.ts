@@ -499,6 +499,31 @@ describe('the window', () => {
     expect(hxo.transport.peak).toBeGreaterThanOrEqual(Math.min(max_concurrency, 4));
   });
 
+  it.each([
+    ['by_waves', 4, false],
+    ['by_turns', 1, true],
+  ])('keeps bundles of %s in flight for %i slots of 4', async (partitioner, slots, one_by_one) => {
+    let in_flight = 0;
+    let peak = 0;
+    await start({
+      slots: 4,
+      work: async (bundle, worker) => {
+        peak = Math.max(peak, ++in_flight);
+        await sleep(1);
+        in_flight--;
+        await worker.report(
+          ordinalsOf(bundle).map((ordinal) => ({ ...done(ordinal), duration_ms: 200 })),
+          true,
+        );
+      },
+    });
+    const status = await hxo.run([{ id: 's', partitioner, config: { waves: [30] } }]);
+    expect(status).toMatchObject({ phase: 'succeeded', done_shards: 30 });
+    expect(hxo.transport.bundles.every((bundle) => bundle.one_by_one === one_by_one)).toBe(true);
+    if (one_by_one) expect(peak).toBe(slots);
+    else expect(peak).toBeGreaterThanOrEqual(slots);
+  });
+
   it('gives a small plan its turn while bundles of a fast one with the same executor fill the window', async () => {
     const held: (() => Promise<void>)[] = [];
     let big: PlanId | null = null;

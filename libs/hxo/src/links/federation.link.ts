@@ -1,30 +1,17 @@
 import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
-import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
 import { checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
-import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '../execute/transport.js';
-import type { StageSpec } from '../plan/plan-spec.js';
-import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
-import { isTerminal } from '../plan/phases.js';
-import { Collectors, collectTimeout, type WaitingCollector } from '../schedule/collectors.js';
+import type { LeaseRef, OutcomeBatch, TransportSink } from '../execute/transport.js';
+import type { LivePlan, LiveStage } from '../plan/live-plan.js';
+import { Collectors } from '../schedule/collectors.js';
+import { Dispatcher, type DispatchPorts } from '../schedule/dispatcher.js';
 import { Leases, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { LeaseWatch } from '../schedule/lease-watch.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
-/** Wait before bundles that the transport did not take are offered again. */
-const offer_again_ms = 1_000;
-
-export interface FederationPorts extends AcceptancePorts {
-  readonly transport: Transport;
-  /** HXO_MAX_CONCURRENCY: shards executing at once, over all plans. */
-  readonly max_concurrency: number;
-  /** Would a stage's shards only wait for each other? See Partitioner. */
-  readonly oneByOne: (stage: StageSpec) => boolean;
-  /** Told of errors that no caller awaits. */
-  readonly onError: (error: unknown) => void;
-}
+export type FederationPorts = AcceptancePorts & DispatchPorts;
 
 /**
  * Leases shards and collectors to workers, and hears what becomes of the leases. Holds a bounded window of bundles in
@@ -34,11 +21,9 @@ export class FederationLink implements TransportSink {
   private readonly leases: Leases;
   private readonly executing: ExecutingStages;
   private readonly collectors: Collectors;
-  private readonly lines: ShardLinesReader;
   private readonly retries: RetryQueue;
   private readonly watch: LeaseWatch;
-  private readonly one_by_one = new WeakMap<LiveStage, boolean>();
-  private leasing = false;
+  private readonly dispatcher: Dispatcher;
 
   constructor(private readonly ports: FederationPorts) {
     this.leases = new Leases(() => ports.clock.monotonic_ms());
@@ -48,10 +33,10 @@ export class FederationLink implements TransportSink {
       (lease, reason) => this.lose(lease, reason),
       (work) => this.guard(work),
     );
-    this.lines = new ShardLinesReader(ports.store);
     this.retries = new RetryQueue(() => ports.clock.monotonic_ms());
-    this.executing = new ExecutingStages(ports, this.retries, () => this.pump());
-    this.collectors = new Collectors(this.retries, ports.random, () => this.pump());
+    this.executing = new ExecutingStages(ports, this.retries, () => this.dispatcher.pump());
+    this.collectors = new Collectors(this.retries, ports.random, () => this.dispatcher.pump());
+    this.dispatcher = new Dispatcher(ports, this.leases, this.executing, this.collectors, this.retries);
   }
 
   /** Do bundles outlive this process? */
@@ -61,14 +46,13 @@ export class FederationLink implements TransportSink {
 
   async start(): Promise<void> {
     await this.ports.transport.start(this);
-    this.leasing = true;
     this.watch.start();
-    this.pump();
+    this.dispatcher.start();
   }
 
   /** Leases nothing more, waits for what runs, at most `grace_ms`, and stops the workers of this process. */
   async drain(grace_ms: number): Promise<void> {
-    this.leasing = false;
+    this.dispatcher.stop();
     this.retries.stop();
     this.watch.stop();
     await this.ports.transport.stop(grace_ms);
@@ -93,7 +77,7 @@ export class FederationLink implements TransportSink {
     for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
     // With Redis away it takes until that is back; nobody needs to wait for it.
     this.guard(this.ports.transport.cancel(plan.plan_id));
-    this.pump();
+    this.dispatcher.pump();
   }
 
   /**
@@ -105,7 +89,7 @@ export class FederationLink implements TransportSink {
       const { board } = plan.stages[row.stage_no]!;
       const open = new Set(row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt)));
       // It cannot be on its way from here: found missing once, it is lost.
-      this.takeUp(plan, row, open).missing = true;
+      this.dispatcher.takeUp(plan, row, open).missing = true;
     }
   }
 
@@ -177,136 +161,7 @@ export class FederationLink implements TransportSink {
   }
 
   changed(): void {
-    this.pump();
-  }
-
-  // Leasing.
-
-  /**
-   * Fills the window: for each executor one bundle for each slot and some ahead, so that no worker idles between two, as
-   * long as the shards and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
-   */
-  private pump(): void {
-    const hasRoom = (stage: LiveStage): boolean => {
-      const { spec } = stage;
-      const slots = this.slots(stage);
-      // However many bundles of fast stages are in flight, a slower one beside them always has one.
-      const window = this.leases.inFlightOf(stage) === 0 ? Infinity : this.ahead(stage) * slots;
-      return slots > 0 && this.leases.inFlight(spec.executor) < window;
-    };
-    while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
-      const collector = this.collectors.next(hasRoom);
-      const stage = collector === null ? this.executing.next(hasRoom) : null;
-      if (collector !== null) this.guard(this.leaseCollector(collector));
-      else if (stage !== null) this.guard(this.lease(stage));
-      else return;
-    }
-  }
-
-  /** Bundles in flight for each slot. Where they go one by one, none waits behind one that may take longer than a worker waits. */
-  private ahead(stage: LiveStage): number {
-    return this.oneByOne(stage) && !stage.sizer.soonOver() ? 1 : stage.sizer.ahead();
-  }
-
-  /** Bundles of a stage that may be executed at once. */
-  private slots(stage: LiveStage): number {
-    const slots = this.ports.transport.slots(stage.spec.executor);
-    return this.oneByOne(stage) ? Math.min(1, slots) : slots;
-  }
-
-  private oneByOne(stage: LiveStage): boolean {
-    let known = this.one_by_one.get(stage);
-    if (known === undefined) this.one_by_one.set(stage, (known = this.ports.oneByOne(stage.spec)));
-    return known;
-  }
-
-  /** An `io` bundle executes as many shards together as its slot has lanes, within HXO_MAX_CONCURRENCY. */
-  private concurrency({ executor }: LiveStage, shards: number): number {
-    if (executor.load === 'cpu') return 1;
-    const { max_concurrency, transport } = this.ports;
-    return Math.min(shards, transport.lanes(executor.name), max_concurrency - this.leases.executingMax());
-  }
-
-  private async lease(stage: LiveStage): Promise<void> {
-    const { store, genesis, clock } = this.ports;
-    const { plan, stage_no, spec, board } = stage;
-    const claim = board.claim(
-      stage.sizer.next(board.waiting(), this.oneByOne(stage) ? 1 : 2 * this.slots(stage)),
-    );
-    if (claim === null) return;
-    const { ordinals, attempt } = claim;
-    const lines = this.readLines(stage, ordinals);
-    if (lines === null) return;
-    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(ordinals) };
-    const concurrency = this.concurrency(stage, ordinals.length);
-    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency });
-    const row = { bundle: lease.bundle, stage_no, ordinals, attempt, state: 'open' as const };
-    const events = await store.write((tx) => {
-      if (isTerminal(tx.planPhase(plan.plan_no))) return [];
-      tx.insertBundle(plan.plan_no, row, clock.now_ms());
-      const told = { bundle: lease.bundle, attempt };
-      return tx.appendEvents(genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, told));
-    }, 'engine');
-    genesis.announce(events);
-    this.leases.grant(lease);
-    await this.dispatch(lease, { type: 'shards', ordinals, lines });
-  }
-
-  /** The definitions of shards; null when the store has lost them, which ends the plan. */
-  private readLines(stage: LiveStage, ordinals: readonly number[]): string | null {
-    try {
-      return this.lines.read(stage.plan.plan_no, stage.stage_no, ordinals);
-    } catch (error) {
-      const detail = `Stage ${stage.spec.id}: ${(error as Error).message}`;
-      this.executing.fail(stage, new PlanStopped('failed', 'STORE_DAMAGED', detail));
-      return null;
-    }
-  }
-
-  private async leaseCollector({ stage, work }: WaitingCollector): Promise<void> {
-    const { store, clock } = this.ports;
-    const { plan, stage_no } = stage;
-    const attempt = ++stage.collect_attempts;
-    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency: 1 });
-    const row = { bundle: lease.bundle, stage_no, ordinals: [], attempt, state: 'open' as const };
-    await store.write((tx) => {
-      if (!isTerminal(tx.planPhase(plan.plan_no))) tx.insertBundle(plan.plan_no, row, clock.now_ms());
-    }, 'engine');
-    this.leases.grant(lease);
-    await this.dispatch(lease, { type: 'collect', results: work.results });
-  }
-
-  /** Hands a committed lease to the transport. One that it does not take is nobody's: it is taken back, at no charge. */
-  private async dispatch(lease: Lease, work: Bundle['work']): Promise<void> {
-    if (lease.stage.plan.stopped !== null) return;
-    if (!this.leasing) return this.handBack(lease);
-    try {
-      await this.ports.transport.dispatch(bundleOf(lease, work, this.oneByOne(lease.stage)));
-    } catch (error) {
-      if (this.leasing) this.ports.onError(error);
-      await this.leases.inTurn(lease, () => this.takeBack(lease));
-    }
-  }
-
-  private async takeBack(lease: Lease): Promise<void> {
-    this.leases.end(lease);
-    await this.handBack(lease);
-    const { stage, work } = lease;
-    if (stage.plan.stopped !== null) return;
-    // No worker has seen the attempt: the next lease may have it.
-    if (work.type === 'collect') stage.collect_attempts--;
-    this.retries.after(offer_again_ms, () => {
-      if (work.type === 'collect') this.collectors.wait({ stage, work });
-      else this.executing.release(stage, work.open);
-      this.pump();
-    });
-  }
-
-  /** A lease that no worker has begun is closed, so that a restart costs its shards nothing. */
-  private async handBack(lease: Lease): Promise<void> {
-    if (lease.begun) return;
-    const { plan_no } = lease.stage.plan;
-    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
+    this.dispatcher.pump();
   }
 
   // What leases end with.
@@ -314,7 +169,7 @@ export class FederationLink implements TransportSink {
   private async accept(lease: Lease, work: ShardWork, batch: OutcomeBatch): Promise<void> {
     await this.executing.accept(lease, work, batch);
     if (batch.final) this.leases.end(lease);
-    this.pump();
+    this.dispatcher.pump();
   }
 
   private async collected(lease: Lease, work: CollectWork, batch: OutcomeBatch): Promise<void> {
@@ -327,23 +182,10 @@ export class FederationLink implements TransportSink {
     );
     this.leases.end(lease);
     this.collectors.ended(stage, work, outcome);
-    this.pump();
+    this.dispatcher.pump();
   }
 
   // Leases that are lost, and those that are found again.
-
-  private takeUp(
-    plan: LivePlan,
-    { stage_no, bundle, attempt, ordinals }: BundleRow,
-    open: Set<number>,
-  ): Lease {
-    const stage = plan.stages[stage_no]!;
-    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open };
-    const concurrency = Math.max(1, this.concurrency(stage, ordinals.length));
-    const lease = this.leases.open({ stage, bundle, attempt, work, concurrency });
-    this.leases.grant(lease);
-    return lease;
-  }
 
   /** A lease that was lost is taken up again when its worker reports after all, for the shards whose last lease it still is. */
   private late(at: LeaseRef): Lease | undefined {
@@ -352,7 +194,7 @@ export class FederationLink implements TransportSink {
     if (plan === undefined || row?.state !== 'lost' || row.attempt !== at.attempt) return undefined;
     const { board } = plan.stages[row.stage_no]!;
     const free = row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt));
-    return free.length === 0 ? undefined : this.takeUp(plan, row, new Set(free));
+    return free.length === 0 ? undefined : this.dispatcher.takeUp(plan, row, new Set(free));
   }
 
   private async lose(lease: Lease, reason: string): Promise<void> {
@@ -360,34 +202,17 @@ export class FederationLink implements TransportSink {
     const { stage, bundle, work } = lease;
     this.leases.end(lease);
     if (stage.plan.stopped !== null) return;
-    if (!this.leasing) return this.handBack(lease);
+    if (!this.dispatcher.running) return this.dispatcher.handBack(lease);
     if (work.type === 'shards') await this.executing.lose(lease, work, reason);
     else {
       await store.write((tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'lost', null), 'engine');
       this.collectors.ended(stage, work, undefined);
     }
-    this.pump();
+    this.dispatcher.pump();
   }
 
   /** For work that nobody awaits: an error there is a programmer's mistake, or the end of the store. */
   private guard(work: Promise<void>): void {
     work.catch((error: unknown) => this.ports.onError(error));
   }
-}
-
-function bundleOf(lease: Lease, work: Bundle['work'], one_by_one: boolean): Bundle {
-  const { stage } = lease;
-  return {
-    plan_id: stage.plan_id,
-    bundle: lease.bundle,
-    attempt: lease.attempt,
-    stage: stage.spec.id,
-    executor: stage.spec.executor,
-    executor_version: stage.executor_version,
-    isolation: stage.executor.isolation,
-    concurrency: lease.concurrency,
-    one_by_one,
-    shard_timeout_ms: work.type === 'collect' ? collectTimeout(stage.spec) : stage.spec.shard_timeout_ms,
-    work,
-  };
 }

@@ -1,6 +1,8 @@
 import type { Executor } from '../execute/contract.js';
 import type { Partitioner } from '../partition/contract.js';
 import { job_kinds, type JobKind } from './job-kinds.js';
+import type { StageSpec } from './plan-spec.js';
+import { splitConfig } from './stage-config.js';
 
 /** Everything a stage may name: the kinds, and the partitioners and executors that this process can run. */
 export interface Catalogue {
@@ -44,6 +46,15 @@ export function buildCatalogue(
     }
   }
   return { kinds, partitioners: partitionerByName, executors: executorByName };
+}
+
+/** The partitioner's part of a stage's config, parsed. Throws ConfigError. */
+export function partitionerConfig<Config>(
+  partitioner: Partitioner<Config>,
+  stage: StageSpec,
+  { executors }: Catalogue,
+): Config {
+  return partitioner.parse(splitConfig(stage.config, executors.get(stage.executor)?.options).rest);
 }
 
 function byName<T extends { readonly name: string }>(what: string, list: readonly T[]): Map<string, T> {

@@ -72,6 +72,8 @@ export interface StageParts {
   readonly executor_version: string;
   /** It is partitioned when the stages that it depends on are done. */
   readonly follows_dependencies: boolean;
+  /** Its shards would only wait for each other. */
+  readonly one_by_one: boolean;
 }
 
 /** One stage of a live plan. */
@@ -79,6 +81,7 @@ export class LiveStage implements StageParts {
   readonly executor: Executor;
   readonly executor_version: string;
   readonly follows_dependencies: boolean;
+  readonly one_by_one: boolean;
   board = new StageBoard();
   readonly sizer = new BundleSizer();
   phase: StagePhase = 'waiting';
@@ -100,6 +103,7 @@ export class LiveStage implements StageParts {
     this.executor = parts.executor;
     this.executor_version = parts.executor_version;
     this.follows_dependencies = parts.follows_dependencies;
+    this.one_by_one = parts.one_by_one;
   }
 
   get plan_id(): PlanId {

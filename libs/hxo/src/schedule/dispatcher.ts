@@ -1,0 +1,203 @@
+import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
+import type { BundleRow } from '../checkpoint/checkpoint-store.js';
+import type { AcceptancePorts, ExecutingStages } from '../execute/executing-stages.js';
+import type { Bundle, Transport } from '../execute/transport.js';
+import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
+import { isTerminal } from '../plan/phases.js';
+import { collectTimeout, type Collectors, type WaitingCollector } from './collectors.js';
+import type { Lease, Leases, ShardWork } from './leases.js';
+import type { RetryQueue } from './retry-queue.js';
+
+/** Wait before bundles that the transport did not take are offered again. */
+const offer_again_ms = 1_000;
+
+export interface DispatchPorts extends Pick<AcceptancePorts, 'store' | 'genesis' | 'clock'> {
+  readonly transport: Transport;
+  /** HXO_MAX_CONCURRENCY: shards executing at once, over all plans. */
+  readonly max_concurrency: number;
+  /** Told of errors that no caller awaits. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Leases the shards and collectors that wait, and hands them to the transport: a bounded window of bundles in flight. */
+export class Dispatcher {
+  private readonly lines: ShardLinesReader;
+  private leasing = false;
+
+  constructor(
+    private readonly ports: DispatchPorts,
+    private readonly leases: Leases,
+    private readonly executing: ExecutingStages,
+    private readonly collectors: Collectors,
+    private readonly retries: RetryQueue,
+  ) {
+    this.lines = new ShardLinesReader(ports.store);
+  }
+
+  /** False before {@link start} and once it is stopped: nothing is leased then. */
+  get running(): boolean {
+    return this.leasing;
+  }
+
+  start(): void {
+    this.leasing = true;
+    this.pump();
+  }
+
+  stop(): void {
+    this.leasing = false;
+  }
+
+  /**
+   * Fills the window: for each executor one bundle for each slot and some ahead, so that no worker idles between two, as
+   * long as the shards and collectors that may be executing stay within HXO_MAX_CONCURRENCY.
+   */
+  pump(): void {
+    while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
+      const collector = this.collectors.next(this.hasRoom);
+      const stage = collector === null ? this.executing.next(this.hasRoom) : null;
+      if (collector !== null) this.guard(this.leaseCollector(collector));
+      else if (stage !== null) this.guard(this.lease(stage));
+      else return;
+    }
+  }
+
+  private readonly hasRoom = (stage: LiveStage): boolean => {
+    const slots = this.slots(stage);
+    // However many bundles of fast stages are in flight, a slower one beside them always has one.
+    const window = this.leases.inFlightOf(stage) === 0 ? Infinity : this.ahead(stage) * slots;
+    return slots > 0 && this.leases.inFlight(stage.spec.executor) < window;
+  };
+
+  /** Bundles in flight for each slot. Where they go one by one, none waits behind one that may take longer than a worker waits. */
+  private ahead(stage: LiveStage): number {
+    return stage.one_by_one && !stage.sizer.soonOver() ? 1 : stage.sizer.ahead();
+  }
+
+  /** Bundles of a stage that may be executed at once. */
+  private slots(stage: LiveStage): number {
+    const slots = this.ports.transport.slots(stage.spec.executor);
+    return stage.one_by_one ? Math.min(1, slots) : slots;
+  }
+
+  /** An `io` bundle executes as many shards together as its slot has lanes, within HXO_MAX_CONCURRENCY. */
+  private concurrency({ executor }: LiveStage, shards: number): number {
+    if (executor.load === 'cpu') return 1;
+    const { max_concurrency, transport } = this.ports;
+    return Math.min(shards, transport.lanes(executor.name), max_concurrency - this.leases.executingMax());
+  }
+
+  private async lease(stage: LiveStage): Promise<void> {
+    const { store, genesis, clock } = this.ports;
+    const { plan, stage_no, spec, board } = stage;
+    const claim = board.claim(
+      stage.sizer.next(board.waiting(), stage.one_by_one ? 1 : 2 * this.slots(stage)),
+    );
+    if (claim === null) return;
+    const { ordinals, attempt } = claim;
+    const lines = this.readLines(stage, ordinals);
+    if (lines === null) return;
+    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open: new Set(ordinals) };
+    const concurrency = this.concurrency(stage, ordinals.length);
+    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency });
+    const row = { bundle: lease.bundle, stage_no, ordinals, attempt, state: 'open' as const };
+    const events = await store.write((tx) => {
+      if (isTerminal(tx.planPhase(plan.plan_no))) return [];
+      tx.insertBundle(plan.plan_no, row, clock.now_ms());
+      const told = { bundle: lease.bundle, attempt };
+      return tx.appendEvents(genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, told));
+    }, 'engine');
+    genesis.announce(events);
+    this.leases.grant(lease);
+    await this.dispatch(lease, { type: 'shards', ordinals, lines });
+  }
+
+  /** The definitions of shards; null when the store has lost them, which ends the plan. */
+  private readLines(stage: LiveStage, ordinals: readonly number[]): string | null {
+    try {
+      return this.lines.read(stage.plan.plan_no, stage.stage_no, ordinals);
+    } catch (error) {
+      const detail = `Stage ${stage.spec.id}: ${(error as Error).message}`;
+      this.executing.fail(stage, new PlanStopped('failed', 'STORE_DAMAGED', detail));
+      return null;
+    }
+  }
+
+  private async leaseCollector({ stage, work }: WaitingCollector): Promise<void> {
+    const { store, clock } = this.ports;
+    const { plan, stage_no } = stage;
+    const attempt = ++stage.collect_attempts;
+    const lease = this.leases.open({ stage, bundle: ++plan.bundle, attempt, work, concurrency: 1 });
+    const row = { bundle: lease.bundle, stage_no, ordinals: [], attempt, state: 'open' as const };
+    await store.write((tx) => {
+      if (!isTerminal(tx.planPhase(plan.plan_no))) tx.insertBundle(plan.plan_no, row, clock.now_ms());
+    }, 'engine');
+    this.leases.grant(lease);
+    await this.dispatch(lease, { type: 'collect', results: work.results });
+  }
+
+  /** Hands a committed lease to the transport. One that it does not take is nobody's: it is taken back, at no charge. */
+  private async dispatch(lease: Lease, work: Bundle['work']): Promise<void> {
+    if (lease.stage.plan.stopped !== null) return;
+    if (!this.leasing) return this.handBack(lease);
+    try {
+      await this.ports.transport.dispatch(bundleOf(lease, work));
+    } catch (error) {
+      if (this.leasing) this.ports.onError(error);
+      await this.leases.inTurn(lease, () => this.takeBack(lease));
+    }
+  }
+
+  private async takeBack(lease: Lease): Promise<void> {
+    this.leases.end(lease);
+    await this.handBack(lease);
+    const { stage, work } = lease;
+    if (stage.plan.stopped !== null) return;
+    // No worker has seen the attempt: the next lease may have it.
+    if (work.type === 'collect') stage.collect_attempts--;
+    this.retries.after(offer_again_ms, () => {
+      if (work.type === 'collect') this.collectors.wait({ stage, work });
+      else this.executing.release(stage, work.open);
+      this.pump();
+    });
+  }
+
+  /** A lease that no worker has begun is closed, so that a restart costs its shards nothing. */
+  async handBack(lease: Lease): Promise<void> {
+    if (lease.begun) return;
+    const { plan_no } = lease.stage.plan;
+    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
+  }
+
+  /** Opens a lease anew that was given before, and is committed, for its shards that are still open. */
+  takeUp(plan: LivePlan, { stage_no, bundle, attempt, ordinals }: BundleRow, open: Set<number>): Lease {
+    const stage = plan.stages[stage_no]!;
+    const work: ShardWork = { type: 'shards', ordinals: new Set(ordinals), open };
+    const concurrency = Math.max(1, this.concurrency(stage, ordinals.length));
+    const lease = this.leases.open({ stage, bundle, attempt, work, concurrency });
+    this.leases.grant(lease);
+    return lease;
+  }
+
+  /** For work that nobody awaits: an error there is a programmer's mistake, or the end of the store. */
+  private guard(work: Promise<void>): void {
+    work.catch((error: unknown) => this.ports.onError(error));
+  }
+}
+
+function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
+  const { stage } = lease;
+  return {
+    plan_id: stage.plan_id,
+    bundle: lease.bundle,
+    attempt: lease.attempt,
+    stage: stage.spec.id,
+    executor: stage.spec.executor,
+    executor_version: stage.executor_version,
+    isolation: stage.executor.isolation,
+    concurrency: lease.concurrency,
+    one_by_one: stage.one_by_one,
+    shard_timeout_ms: work.type === 'collect' ? collectTimeout(stage.spec) : stage.spec.shard_timeout_ms,
+    work,
+  };
+}
