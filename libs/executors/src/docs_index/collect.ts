@@ -1,16 +1,13 @@
 import {
   FailShard,
-  RetryShard,
   parseDigest,
   routesOf,
-  sha256,
-  type ArtifactStore,
   type CollectedShard,
-  type Digest,
   type ExecutorContext,
   type Json,
   type StageOutput,
 } from '#hxo/execute';
+import { readArtifact } from '../read-artifact.js';
 import { indexJson, type NumberedDocument } from './index-json.js';
 import { parseInputs } from './inputs.js';
 import { SegmentReader, type SegmentDocument } from './segment.js';
@@ -83,15 +80,6 @@ async function readSegments(
       documents.push({ document, route: inputs.documents[i]!.route });
   }
   return { readers, documents, left_out, cut };
-}
-
-/** Throws RetryShard when the bytes are not those that their name promises. */
-async function readArtifact(artifacts: ArtifactStore, digest: Digest): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of await artifacts.open(digest)) chunks.push(chunk as Uint8Array);
-  const bytes = Buffer.concat(chunks);
-  if (sha256(bytes) === digest) return bytes;
-  throw new RetryShard('ARTIFACT_CORRUPT', `Segment ${digest} has other bytes than its name promises.`);
 }
 
 /** Gives documents their routes and their numbers in the index; the result is in the order of the documents given. */

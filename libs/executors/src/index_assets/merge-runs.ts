@@ -1,5 +1,6 @@
-import { RetryShard, sha256Stream, type ArtifactStore, type Digest } from '#hxo/execute';
-import { linesOf } from '../pack_backend/lines.js';
+import type { ArtifactStore, Digest } from '#hxo/execute';
+import { linesOf } from '../lines.js';
+import { artifactBytes, artifactCorrupt } from '../read-artifact.js';
 import { readAssetLine } from './asset-lines.js';
 
 /** Segments whose lines, one after the other, are in order. */
@@ -61,23 +62,13 @@ async function advance(rest: AsyncGenerator<SortedLine>, cursors: Cursor[]): Pro
   cursors.splice(low, 0, { line: next.value, rest });
 }
 
-/** Throws RetryShard when a segment's bytes are not those that its name promises. */
 async function* linesOfRun(run: Run, artifacts: ArtifactStore): AsyncGenerator<SortedLine> {
   for (const segment of run) {
-    const hash = sha256Stream();
-    const corrupt = (why: string): RetryShard =>
-      new RetryShard('ARTIFACT_CORRUPT', `Segment ${segment} ${why}. Submit the plan again.`);
-    const hashed = async function* (bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const chunk of bytes) {
-        hash.update(chunk);
-        yield chunk;
-      }
-    };
-    for await (const text of linesOf(hashed(await artifacts.open(segment)), corrupt)) {
+    const lines = linesOf(artifactBytes(artifacts, segment), (why) => artifactCorrupt(segment, why));
+    for await (const text of lines) {
       const asset = readAssetLine(text);
       yield { text, asset, path: Buffer.from(asset.path) };
     }
-    if (hash.digest() !== segment) throw corrupt('has bytes of another SHA-256');
   }
 }
 

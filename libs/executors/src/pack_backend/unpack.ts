@@ -3,8 +3,8 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Extract, Header } from 'tar-stream';
 import { sha256Stream, type Digest } from '#hxo/execute';
+import { linesOf } from '../lines.js';
 import { entryName } from './tar.js';
-import { linesOf } from './lines.js';
 import {
   countPack,
   manifest_header,

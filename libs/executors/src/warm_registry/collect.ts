@@ -1,13 +1,5 @@
-import { buffer } from 'node:stream/consumers';
-import {
-  canonicalJson,
-  RetryShard,
-  sha256,
-  type CollectedShard,
-  type Digest,
-  type ExecutorContext,
-  type StageOutput,
-} from '#hxo/execute';
+import { canonicalJson, type CollectedShard, type ExecutorContext, type StageOutput } from '#hxo/execute';
+import { readArtifact } from '../read-artifact.js';
 import { parseInputs } from './inputs.js';
 
 /** The first line of the artifact, so that a reader knows what follows. */
@@ -29,15 +21,9 @@ export async function collect(
       // Only the first part of a module has its entry.
       if (parseInputs(shard.inputs).index > 0) continue;
       modules++;
-      yield Buffer.concat([await readEntry(shard.digest, context), Buffer.from('\n')]);
+      yield Buffer.concat([await readArtifact(context.artifacts, shard.digest), Buffer.from('\n')]);
     }
   };
   const registry = await context.artifacts.put(lines());
   return { digest: registry.digest, value: { modules }, artifacts: [{ name: 'registry', ...registry }] };
-}
-
-async function readEntry(digest: Digest, { artifacts }: ExecutorContext): Promise<Buffer> {
-  const entry = await buffer(await artifacts.open(digest));
-  if (sha256(entry) === digest) return entry;
-  throw new RetryShard('ARTIFACT_CORRUPT', `Artifact ${digest} has bytes that hash to another digest.`);
 }

@@ -1,4 +1,4 @@
-/** Longest line of a manifest: 4,096 files with the longest paths that Linux knows, and room to spare. */
+/** Longest line, a pack's in a manifest: 4,096 files with the longest paths that Linux knows, and room to spare. */
 const line_bytes_max = 32 * 1024 * 1024;
 
 /**
