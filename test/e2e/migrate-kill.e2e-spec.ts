@@ -1,19 +1,13 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backfill, Migrating, started } from './support/migrating.js';
+import { backfill, started, useMigrating } from './support/migrating.js';
 import { seededRandom } from './support/seeded.js';
 
 /** A backfill whose server is killed over and over. */
 
 const seed = Number(process.env.HXO_TEST_SEED ?? Date.now() % 1_000_000);
 const kills = Number(process.env.HXO_TEST_KILLS ?? 10);
-let migrating: Migrating;
-
-beforeAll(async () => {
-  migrating = await Migrating.start();
-}, 60_000);
-afterEach(() => migrating.endSystems());
-afterAll(() => migrating?.dispose());
+const migrating = useMigrating();
 
 describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
   it(`each of 200,000 rows is changed once through ${kills} kills`, async () => {

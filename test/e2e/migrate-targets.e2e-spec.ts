@@ -1,16 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { files, Migrating } from './support/migrating.js';
+import { files, useMigrating } from './support/migrating.js';
 import { postgres_password } from './support/postgres.js';
 
 /** Targets that are missing, away, or not to be had. */
 
-let migrating: Migrating;
-
-beforeAll(async () => {
-  migrating = await Migrating.start();
-}, 60_000);
-afterEach(() => migrating.endSystems());
-afterAll(() => migrating?.dispose());
+const migrating = useMigrating();
 
 it('files without a target are refused, naming the variable; no files need none', async () => {
   const { system } = await migrating.setUp('sqlite');

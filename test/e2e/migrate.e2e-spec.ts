@@ -1,17 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { readPublicKey, verifyDocument } from '#truth';
 import type { ReportView } from '#hxo';
-import { backfill, files, Migrating, started } from './support/migrating.js';
+import { backfill, files, started, useMigrating, type Migrating } from './support/migrating.js';
 
 /** Migration files and backfills on real databases, SQLite and PostgreSQL alike. */
 
-let migrating: Migrating;
-
-beforeAll(async () => {
-  migrating = await Migrating.start();
-}, 60_000);
-afterEach(() => migrating.endSystems());
-afterAll(() => migrating?.dispose());
+const migrating = useMigrating();
 
 const failures = ({ failures: list }: ReportView): string[] => list.map(({ code }) => code);
 

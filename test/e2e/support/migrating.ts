@@ -19,10 +19,10 @@ export class Migrating {
   private readonly systems: System[] = [];
   private databases = 0;
 
-  private constructor(readonly postgres: PostgresServer) {}
+  postgres!: PostgresServer;
 
-  static async start(): Promise<Migrating> {
-    return new Migrating(await PostgresServer.start());
+  async start(): Promise<void> {
+    this.postgres = await PostgresServer.start();
   }
 
   /** A system of its own, not started, and its target. */
@@ -47,8 +47,17 @@ export class Migrating {
 
   async dispose(): Promise<void> {
     await this.endSystems();
-    await this.postgres.dispose();
+    await this.postgres?.dispose();
   }
+}
+
+/** {@link Migrating} over all of a spec file; systems end with the test that set them up. */
+export function useMigrating(): Migrating {
+  const migrating = new Migrating();
+  beforeAll(() => migrating.start(), 60_000);
+  afterEach(() => migrating.endSystems());
+  afterAll(() => migrating.dispose());
+  return migrating;
 }
 
 export const started = (system: System, probe: Probe): ReturnType<System['start']> =>
