@@ -39,8 +39,11 @@ export interface Acceptance {
   readonly events: readonly StoredEvent[];
 }
 
-/** A batch whose outcomes are read and checked. */
-export type CheckedBatch = Omit<OutcomeBatch, 'outcomes'> & { readonly outcomes: readonly Outcome[] };
+/** Reports of one lease that are taken together, each its own text: one that cannot be read must not spoil the others. */
+export type TakenReports = Omit<OutcomeBatch, 'outcomes'> & { readonly reports: readonly string[] };
+
+/** Reports whose outcomes are read and checked. */
+export type CheckedBatch = Omit<TakenReports, 'reports'> & { readonly outcomes: readonly Outcome[] };
 
 /**
  * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory but the
