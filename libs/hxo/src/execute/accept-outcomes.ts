@@ -157,8 +157,8 @@ export function auditRejections(
 }
 
 /**
- * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many.
- * The board follows after the commit.
+ * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many;
+ * nothing of a plan that has ended. The board follows after the commit.
  */
 export function acceptLoss(
   tx: Transaction,
@@ -169,6 +169,7 @@ export function acceptLoss(
   ports: { readonly genesis: GenesisLink; readonly now_ms: number },
 ): StoredEvent[] {
   const { plan, stage_no, board, spec } = stage;
+  if (isTerminal(tx.planPhase(plan.plan_no))) return [];
   tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
   const detail = `Bundle ${lease.bundle} (${counted(open.length, 'open shard')}) was lost with its worker: ${reason}`;
   const alert = { code: 'LEASE_LOST', stage: spec.id, detail };
