@@ -26,10 +26,8 @@ import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
 
 const batch_outcomes_max = 1_024;
-/** Outcomes of fast shards wait so long for company. */
-const batch_ms = 10;
-/** A shard that took so long is worth a report of its own, where shards run one after the other. */
-const slow_shard_ms = 1;
+/** Outcomes wait so long for company: each report costs a commit, which holds up those of a database on the same disk. */
+const batch_ms = 25;
 /** The longest delay that setTimeout takes. */
 const timer_ms_max = 2 ** 31 - 1;
 
@@ -209,8 +207,7 @@ class BundleRun {
 
   #isDue(now: number): boolean {
     if (this.#unreported.length === 0) return false;
-    const slow = this.#lanes.length === 1 && this.#unreported.at(-1)!.duration_ms >= slow_shard_ms;
-    return slow || now - this.#reported_at >= batch_ms || this.#unreported.length >= batch_outcomes_max;
+    return now - this.#reported_at >= batch_ms || this.#unreported.length >= batch_outcomes_max;
   }
 
   #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
