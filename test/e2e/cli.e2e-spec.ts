@@ -464,6 +464,18 @@ describe('doctor', () => {
     expect(code).toBe(0);
   });
 
+  it('says which findings are of this command and which of the server', async () => {
+    const { stdout } = await hxo(['doctor'], { env: { HXO_HOME: join(folder, 'another') } });
+    const [here, there] = stdout.split('\nThe server:\n');
+    expect(here).toMatch(/^Here, by the settings of this command.*:\n[^]*ok +home: .*another/);
+    expect(there).toMatch(/^ok +server: /);
+    const { checks } = JSON.parse((await hxo(['doctor', '--json'])).stdout) as {
+      checks: { name: string; of: string }[];
+    };
+    expect(checks.find(({ name }) => name === 'home')).toMatchObject({ of: 'command' });
+    expect(checks.find(({ name }) => name === 'server')).toMatchObject({ of: 'server' });
+  });
+
   it('names what is wrong and the way out', async () => {
     server.ready = false;
     const env = { HXO_WORKSPACE: join(folder, 'none'), HXO_SHARD_TIMEOUT_MS: '0' };
