@@ -416,6 +416,7 @@ describe('proofs', () => {
       'stages[].scheduler',
       'stages[].phase',
       'stages[].total_final',
+      'stages[].capped_by',
       'stages[].slo_ms',
       'stages[].dependencies',
       'stages[].started_at',
