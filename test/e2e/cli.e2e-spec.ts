@@ -107,6 +107,25 @@ describe('hxo', () => {
     expect(server.seen).toEqual([]);
   });
 
+  it.each([
+    ['an unknown option', ['verify', '--nope', '--json'], /unknown option '--nope'/],
+    ['an unknown command', ['--json', 'nope'], /unknown command 'nope'/],
+    ['a missing argument', ['--json', 'unpack', 'p'], /missing required argument 'stage'/],
+    ['a bad value', ['--json', 'shards', 'p', '--limit', 'x'], /A whole number from 1/],
+    ['no command', ['--json'], /hxo --help/],
+    ['a store that is not there', ['--json', 'verify', '--store', 'none'], /no checkpoint store none/],
+  ])('ends 2 on wrong usage, and says so in JSON under --json: %s', async (_, args, detail) => {
+    const { code, stdout, stderr } = await hxo(args);
+    expect([code, stdout]).toEqual([2, '']);
+    const expected = {
+      code: 'USAGE',
+      detail: expect.stringMatching(detail) as string,
+      errors: [],
+      exit_code: 2,
+    };
+    expect(JSON.parse(stderr)).toEqual(expected);
+  });
+
   it('ends 3 when no server answers, and says how to start one', async () => {
     await server.stop();
     const { code, stderr } = await hxo(['status', plan_id]);

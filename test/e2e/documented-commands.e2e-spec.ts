@@ -8,6 +8,7 @@ import { readDocument } from './documents.js';
 /** What the documents tell people to type is typed here, against a real server. Runs from dist. */
 
 const readme = readDocument('README.md');
+const operations = readDocument('docs/HXO_OPERATIONS.md');
 const contract = readDocument('docs/HXO_BLUEPRINT_CONTRACT.md');
 const quick_reference = readDocument('test/fixtures/quick-reference.md');
 const package_json = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
@@ -177,7 +178,8 @@ describe('README.md', () => {
       ([, name]) => name!,
     );
     expect(Object.keys(package_json.scripts)).toEqual(expect.arrayContaining(named));
-    expect(package_json.scripts.start).toBe('exec node dist/apps/api/src/main.js');
+    expect(package_json.scripts.start).toBe('exec node --max-semi-space-size=8 dist/apps/api/src/main.js');
+    expect(operations.text).toContain(package_json.scripts.start!.replace('exec ', '`'));
     expect(existsSync('.ci/run')).toBe(true);
   });
 

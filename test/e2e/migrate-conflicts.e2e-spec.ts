@@ -79,6 +79,22 @@ it('a batch that cannot be serialized is tried again, and applied once', async (
   expect(await run('SELECT note FROM counter WHERE id = 2')).toEqual([{ note: 'other' }]);
 }, 60_000);
 
+it('partitioning that is the victim of a deadlock is tried again', async () => {
+  // It reads the ledger, then waits for the table. The circle is closed before it looks for one, and it alone looks.
+  await run(`ALTER DATABASE ${database} SET deadlock_timeout = '3s'`);
+  await run(`CREATE TABLE hxo_ledger (operation text, item text, checksum text, detail text, state text,
+    rows_changed bigint, applied_at text, PRIMARY KEY (operation, item))`);
+  const [other] = sessions as [Client];
+  await other.query(`SET deadlock_timeout = '10min'; BEGIN; LOCK TABLE counter IN ACCESS EXCLUSIVE MODE`);
+  await system.start();
+  const plan_id = await system.submit(stage);
+  await waitsForLock('hxo');
+  await other.query('LOCK TABLE hxo_ledger IN ACCESS EXCLUSIVE MODE');
+  await system.until(plan_id, ({ waiting_for }) => JSON.stringify(waiting_for).includes('40P01'));
+  await other.query('COMMIT');
+  expect(await system.ended(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 1, failures: [] });
+}, 60_000);
+
 async function waitsForLock(application: string): Promise<void> {
   const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = '${database}'
     AND application_name = '${application}' AND wait_event_type = 'Lock'`;

@@ -8,10 +8,9 @@ import {
 import { MIMEType } from 'node:util';
 import express, { type Request, type Response } from 'express';
 import type { Observable } from 'rxjs';
-import type { Json } from '#truth';
+import { parseStrictJson, StrictJsonError, type Json } from '#truth';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { HttpError } from './problem.js';
-import { parseStrictJson, StrictJsonError } from './strict-json.js';
 
 /**
  * Reads the JSON body of a request into `request.body`. An interceptor, because those run after the guard: nothing is

@@ -26,6 +26,9 @@ Examples:
 
 ${exit_code_help}`;
 
+/** Asked of the arguments themselves: a usage error may come before they are parsed. */
+const json = process.argv.includes('--json');
+
 const program = new Command('hxo')
   .description('HXO, the Hypshard-X Orchestrator: plans that run to a signed certificate.')
   .version(hxo_version)
@@ -40,6 +43,7 @@ const program = new Command('hxo')
   .option('--json', 'machine output on stdout: one JSON value, or JSON lines where output goes on')
   .addHelpText('after', examples)
   .showHelpAfterError('(hxo --help shows what there is)')
+  .configureOutput({ writeErr: (text) => void (json || process.stderr.write(text)) })
   .exitOverride();
 addPlanCommands(program);
 addEventCommand(program);
@@ -62,18 +66,26 @@ try {
 
 /** Says on stderr what went wrong and returns the exit code. */
 function report(error: unknown): number {
-  // Commander has printed its message already.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exit_codes.ok : exit_codes.usage;
-  const told = error instanceof SettingsError ? new UsageError(error.message) : error;
-  if (!(told instanceof CommandError)) throw error;
+  if (error instanceof CommanderError && error.exitCode === 0) return exit_codes.ok;
+  // Commander has printed its message already, for people.
+  if (error instanceof CommanderError && !json) return exit_codes.usage;
+  const told = asCommandError(error);
+  if (told === null) throw error;
   const { code, message, errors, exit_code } = told;
   const text = [`hxo: ${code}: ${message}`, ...errors.map((each) => `  ${each.field}: ${each.message}`)].join(
     '\n',
   );
   process.stderr.write(
-    program.opts<{ json?: boolean }>().json
-      ? `${JSON.stringify({ code, detail: message, errors, exit_code })}\n`
-      : `${printable(text)}\n`,
+    json ? `${JSON.stringify({ code, detail: message, errors, exit_code })}\n` : `${printable(text)}\n`,
   );
   return exit_code;
+}
+
+function asCommandError(error: unknown): CommandError | null {
+  if (error instanceof CommandError) return error;
+  if (error instanceof SettingsError) return new UsageError(error.message);
+  if (!(error instanceof CommanderError)) return null;
+  if (error.code === 'commander.help')
+    return new UsageError('Give a command: hxo --help shows what there is.');
+  return new UsageError(error.message.replace(/^error: /, ''));
 }

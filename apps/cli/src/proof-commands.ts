@@ -47,6 +47,10 @@ export function addProofCommands(program: Command): void {
       }
       if (file !== undefined) throw new UsageError(`Verify either ${file} or --store, not both at once.`);
       const { store, db = join(store, 'checkpoints.db'), artifacts = join(store, 'artifacts') } = options;
+      if (!existsSync(db))
+        throw new UsageError(
+          `There is no checkpoint store ${db}. Give --store the home of a server (HXO_HOME), or --db where the store is elsewhere.`,
+        );
       // Only here, because the database takes longer to load than most commands take to run.
       const { checkStore, storeVerdictText } = await import('./check-store.js');
       conclude(await checkStore(db, artifacts, keys), storeVerdictText, command);

@@ -126,4 +126,14 @@ it('says which stages have packs, and wants an empty folder', async () => {
     exit_code: exit_codes.usage,
   });
   await expect(unpack(serve(), 'pack', folder)).rejects.toThrow('not empty');
+  await expect(unpack(serve(), 'pack', folder)).rejects.toMatchObject({ exit_code: exit_codes.usage });
+});
+
+it('makes the folders around the one that is named, and ends where the system makes none', async () => {
+  await expect(unpack(serve(), 'pack', join(into(), 'a', 'b'))).resolves.toMatchObject({ files: 2 });
+  for (const none of [join(process.execPath, 'x'), ...(process.platform === 'linux' ? ['/proc/x/y'] : [])])
+    await expect(unpack(serve(), 'pack', none)).rejects.toMatchObject({
+      exit_code: exit_codes.usage,
+      message: expect.stringMatching(/cannot be used: .*Name another folder\.$/) as string,
+    });
 });

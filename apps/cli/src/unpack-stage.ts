@@ -27,7 +27,7 @@ export async function unpackStage(
   const manifest = digestOf(report, stage, 'manifest');
   const packs = digestOf(report, stage, 'packs');
   // Loaded here because only this command needs the executors, and every other one starts faster without them.
-  const { unpack } = await import('#executors');
+  const { FolderUnusable, unpack } = await import('#executors');
   const downloads = new Downloads(source, note);
   let begun = false;
   try {
@@ -41,6 +41,7 @@ export async function unpackStage(
       into,
     });
   } catch (error) {
+    if (error instanceof FolderUnusable) throw new UsageError(error.message);
     throw failure(error, begun ? resolve(into) : null);
   } finally {
     await downloads.close();

@@ -3,7 +3,7 @@ import { BackgroundError } from '#hxo';
 import type { Answer, Call, Taken } from './protocol.js';
 
 /** Short-lived objects are most of what a thread makes: more room for them costs memory, and saves no time. */
-const resourceLimits = { maxYoungGenerationSizeMb: 16 };
+const resourceLimits = { maxYoungGenerationSizeMb: 8 };
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;

@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync, statSync, type Stats } from 'node:fs';
 import { sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
@@ -33,7 +33,10 @@ interface SqliteOptions {
 export class SqliteTarget extends SessionTarget<SqliteSession> {
   readonly dialect = 'sqlite';
   protected readonly catalogue = { ledger: ledgerOfSqlite, describe: describeSqlite };
+  #Sqlite: typeof Database | undefined;
   #db: Database.Database | undefined;
+  /** The file that is open. */
+  #file: Stats | undefined;
   readonly #idle: IdleTimer;
 
   constructor(
@@ -102,16 +105,24 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
   }
 
   async #connect(): Promise<Database.Database> {
-    if (this.#db !== undefined) return this.#db;
-    refuseOwnFiles(this.name, this.path, this.options.forbidden);
     // Loaded when it is needed: most members of a pool never are.
-    const { default: Sqlite } = await import('better-sqlite3');
+    this.#Sqlite ??= (await import('better-sqlite3')).default;
+    // Nothing is awaited from here on: calls at the same time share one connection.
+    const file = statSync(this.path, { throwIfNoEntry: false });
+    if (this.#db !== undefined) {
+      if (this.#db.inTransaction || isSameFile(file, this.#file)) return this.#db;
+      // Another file is at the path by now: what is written to the one that is open would be lost with it.
+      this.#db.close();
+      this.#db = undefined;
+    }
+    refuseOwnFiles(this.name, this.path, file, this.options.forbidden);
     try {
-      const db = new Sqlite(this.path, { fileMustExist: true, timeout: lock_wait_default_ms });
+      const db = new this.#Sqlite(this.path, { fileMustExist: true, timeout: lock_wait_default_ms });
       db.defaultSafeIntegers(true);
       // The ledger's row must be as durable as HXO's own record of the shard.
       db.pragma('synchronous = FULL');
       this.#db = db;
+      this.#file = file;
       return db;
     } catch (error) {
       throw sqliteError(this.name, error);
@@ -184,8 +195,12 @@ function bindings(values: readonly SqlValue[]): Record<string, SqlValue> {
 }
 
 /** HXO's own files are the same however they are spelt or linked: compared by real path and by inode. */
-function refuseOwnFiles(name: string, path: string, forbidden: readonly string[]): void {
-  const file = statSync(path, { throwIfNoEntry: false });
+function refuseOwnFiles(
+  name: string,
+  path: string,
+  file: Stats | undefined,
+  forbidden: readonly string[],
+): asserts file is Stats {
   if (file === undefined) {
     throw new TargetError(
       'TARGET_REFUSED',
@@ -197,12 +212,16 @@ function refuseOwnFiles(name: string, path: string, forbidden: readonly string[]
     const place = statSync(own, { throwIfNoEntry: false });
     if (place === undefined) continue;
     const inside = place.isDirectory() && `${real}${sep}`.startsWith(`${realpathSync(own)}${sep}`);
-    if (!inside && (place.dev !== file.dev || place.ino !== file.ino)) continue;
+    if (!inside && !isSameFile(place, file)) continue;
     throw new TargetError(
       'TARGET_UNKNOWN',
       `target ${name} is one of HXO's own files. Point ${targetVariable(name)} at a database of yours.`,
     );
   }
+}
+
+function isSameFile(a: Stats | undefined, b: Stats | undefined): boolean {
+  return a?.dev === b?.dev && a?.ino === b?.ino;
 }
 
 function sqliteError(name: string, error: unknown): unknown {
@@ -213,7 +232,7 @@ function sqliteError(name: string, error: unknown): unknown {
   if (!known) return new TargetError('SQL_ERROR', `target ${name}: ${message}`, { cause: error });
   const text = `target ${name}: ${message} (${code})`;
   if (/^SQLITE_(BUSY|LOCKED)/.test(code)) return new TargetError('TARGET_LOCKED', text, { cause: error });
-  if (/^SQLITE_(FULL|IOERR|CANTOPEN|NOMEM|PROTOCOL)/.test(code))
+  if (/^SQLITE_(FULL|IOERR|CANTOPEN|NOMEM|PROTOCOL|READONLY_DBMOVED)/.test(code))
     return new TargetError('TARGET_UNREACHABLE', text, { cause: error });
   const outside = /within a transaction|inside a transaction|from within a transaction/.test(message);
   return new TargetError(outside ? 'NEEDS_NO_TRANSACTION' : 'SQL_ERROR', text, { cause: error });

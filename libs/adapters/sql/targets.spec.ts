@@ -23,6 +23,18 @@ function open(path: string, idle_ms?: number): TargetDatabase {
   return target;
 }
 
+/** Only the last connection may leave WAL mode. */
+function isUnused(path: string): boolean {
+  const other = new Database(path, { timeout: 0 });
+  try {
+    return other.pragma('journal_mode = delete', { simple: true }) === 'delete';
+  } catch {
+    return false;
+  } finally {
+    other.close();
+  }
+}
+
 afterAll(async () => {
   for (const target of opened) await target.close();
   rmSync(folder, { recursive: true });
@@ -82,21 +94,35 @@ describe('SQLite', () => {
     new Database(path).exec('CREATE TABLE t (id int); PRAGMA journal_mode = wal').close();
     const target = open(path, 20);
     await target.query('INSERT INTO t VALUES (1)');
-    // Only the last connection may leave WAL mode.
-    const alone = (): boolean => {
-      const other = new Database(path, { timeout: 0 });
-      try {
-        return other.pragma('journal_mode = delete', { simple: true }) === 'delete';
-      } catch {
-        return false;
-      } finally {
-        other.close();
-      }
-    };
-    expect(alone()).toBe(false);
-    for (const end = performance.now() + 5_000; !alone() && performance.now() < end;) await sleep(10);
-    expect(alone()).toBe(true);
+    expect(isUnused(path)).toBe(false);
+    for (const end = performance.now() + 5_000; !isUnused(path) && performance.now() < end;) await sleep(10);
+    expect(isUnused(path)).toBe(true);
     expect(await target.query('SELECT count(*) FROM t')).toMatchObject({ rows: [[1n]] });
+  });
+
+  it('opens one connection for calls at the same time', async () => {
+    const path = join(folder, 'once.db');
+    new Database(path).exec('CREATE TABLE t (id int); PRAGMA journal_mode = wal').close();
+    const target = open(path);
+    await Promise.all([1, 2, 3].map((id) => target.query('INSERT INTO t VALUES (?1)', [id])));
+    expect(isUnused(path)).toBe(false);
+    await target.close();
+    expect(isUnused(path)).toBe(true);
+  });
+
+  it('writes to the file that is at its path, though another was when it connected', async () => {
+    const path = join(folder, 'replaced.db');
+    const make = (): unknown => new Database(path).exec('CREATE TABLE t (id int)').close();
+    make();
+    const target = open(path);
+    await target.query('INSERT INTO t VALUES (1)');
+    rmSync(path);
+    await expect(target.query('SELECT 1')).rejects.toMatchObject({ code: 'TARGET_REFUSED' });
+    make();
+    await target.query('INSERT INTO t VALUES (2)');
+    const other = new Database(path);
+    expect(other.prepare('SELECT id FROM t').pluck().all()).toEqual([2]);
+    other.close();
   });
 });
 

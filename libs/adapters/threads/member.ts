@@ -30,7 +30,7 @@ export interface MemberOptions {
 }
 
 /** Short-lived objects are most of what shards make: more room for them costs each thread memory, and saves no time. */
-const young_generation_mb = 16;
+const young_generation_mb = 8;
 
 /** Starts a worker thread. Its kill stops JavaScript, endless loops included, but no native call that is running. */
 export function startThread(options: MemberOptions, listener: MemberListener): Member {

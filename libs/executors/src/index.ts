@@ -5,5 +5,11 @@ export {
   loadExecutors,
   loadPartitioners,
 } from './load-executors.js';
-export { unpack, UnpackError, type UnpackOptions, type Unpacked } from './pack_backend/unpack.js';
+export {
+  FolderUnusable,
+  unpack,
+  UnpackError,
+  type UnpackOptions,
+  type Unpacked,
+} from './pack_backend/unpack.js';
 export { createDocsSearch } from './docs_index/search.js';

@@ -248,6 +248,23 @@ describe('limits', () => {
       { code: 'SLO_MISSED', stage: 'slow', detail: 'Stage slow is running longer than its SLO of 30 ms.' },
     ]);
   });
+
+  it('an SLO that is missed raises one alert over restarts, and one of each stage', async () => {
+    await start({ slots: 4, work: async () => {} });
+    const plan_id = await hxo.submit([stage('late', 1, { slo_ms: 1 }), stage('later', 1, { slo_ms: 700 })]);
+    const alerts = (): unknown[] =>
+      hxo.events
+        .filter(
+          ({ topic, data }) => topic === 'hxo.alert' && (data as { code: string }).code === 'SLO_MISSED',
+        )
+        .map(({ data }) => (data as { stage: string }).stage);
+    await hxo.until(plan_id, () => alerts().length === 1);
+    await hxo.restart(async () => {});
+    await hxo.until(plan_id, () => alerts().includes('later'));
+    await hxo.restart();
+    expect((await hxo.end(plan_id)).phase).toBe('succeeded');
+    expect(alerts()).toEqual(['late', 'later']);
+  });
 });
 
 describe('abort', () => {
@@ -295,6 +312,19 @@ describe('abort', () => {
       expect(terminal).toHaveLength(1);
     }
     expect(await hxo.auditOf('plan.abort')).toHaveLength(12);
+  });
+
+  it('before a lease is lost: nothing is stored of the loss', async () => {
+    await start({ slots: 1, work: async () => {} });
+    const plan_id = await hxo.submit([stage('s', 1)]);
+    await hxo.until(plan_id, (status) => status.running_shards === 1);
+    const { plan_no } = hxo.store.planById(plan_id)!;
+    const aborted = hxo.engine.abort(plan_no, plan_id, { role: 'admiral' });
+    hxo.transport.workerOf(hxo.transport.bundles[0]!).die();
+    expect(await aborted).toBe('aborted');
+    await turn();
+    expect([...hxo.store.bundles(plan_no)].map(({ state }) => state)).not.toContain('lost');
+    expect(hxo.events.filter(({ topic }) => topic === 'hxo.alert')).toEqual([]);
   });
 
   it('says what became of every stage', async () => {

@@ -7,7 +7,7 @@ const retry = { max_failures: Infinity, backoff_ms: 500, backoff_max_ms: 15_000 
 
 /** System calls, SQLite calls and connections that fail for want of something that people give back: space, memory, a disk, a permission, a database. */
 const machine_trouble =
-  /^(ENOSPC|EDQUOT|EIO|EMFILE|ENFILE|ENOMEM|EAGAIN|EBUSY|EROFS|EACCES|EPERM|ESTALE|ETIMEDOUT|TARGET_UNREACHABLE|TARGET_LOCKED|SQLITE_(BUSY|LOCKED|FULL|READONLY|IOERR|CANTOPEN|NOMEM|PROTOCOL).*)$/;
+  /^(ENOSPC|EDQUOT|EIO|EMFILE|ENFILE|ENOMEM|EAGAIN|EBUSY|EROFS|EACCES|EPERM|ESTALE|ETIMEDOUT|TARGET_(UNREACHABLE|LOCKED|CONFLICT)|SQLITE_(BUSY|LOCKED|FULL|READONLY|IOERR|CANTOPEN|NOMEM|PROTOCOL).*)$/;
 
 /**
  * Does something for a plan, again and again for as long as the machine is to blame: a full disk, or a thread that died,

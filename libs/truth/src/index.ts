@@ -12,3 +12,4 @@ export * from './certificate/signing-key.js';
 export * from './certificate/statement.js';
 export type { Check, Verdict } from './certificate/verdict.js';
 export { verifyDocument } from './certificate/verify-document.js';
+export { json_depth_max, parseStrictJson, StrictJsonError } from './strict-json.js';

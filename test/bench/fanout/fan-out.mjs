@@ -19,6 +19,9 @@ import { ServerProcess } from '../../../dist/apps/cli/src/server-process.js';
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const api_main = here('../../../dist/apps/api/src/main.js');
 const worker_main = here('../../../dist/apps/worker/src/main.js');
+const { scripts } = JSON.parse(readFileSync(here('../../../package.json'), 'utf8'));
+/** Node's options with which a server is started as the README says. */
+const nodeOptions = (script) => /^exec node (.*) \S+\.js$/.exec(scripts[script])[1];
 const sample_ms = 20;
 const warm_up_shards = 50_000;
 const warm_up_shards_waiting = 1_000;
@@ -72,13 +75,19 @@ async function runHxo({ peer, shards, folder, workers, concurrency, kind }) {
     HXO_WORKER_CONCURRENCY: String(concurrency),
     ...(redis === null ? {} : { HXO_REDIS_URL: redis.url }),
   };
-  const preload = { NODE_OPTIONS: `--import ${here('loop-delay.mjs')}`, HXO_BENCH_LOOP_FILE: loop_file };
-  const api = new ServerProcess(api_main, folder, { ...variables, ...preload });
+  const api = new ServerProcess(api_main, folder, {
+    ...variables,
+    NODE_OPTIONS: `${nodeOptions('start')} --import ${here('loop-delay.mjs')}`,
+    HXO_BENCH_LOOP_FILE: loop_file,
+  });
   const fleet = [];
   try {
     const client = new HxoClient({ url: await api.listening(), authorization: 'Admiral' });
     for (let i = 0; federated && i < workers; i++) {
-      const worker = new ServerProcess(worker_main, folder, variables);
+      const worker = new ServerProcess(worker_main, folder, {
+        ...variables,
+        NODE_OPTIONS: nodeOptions('start:worker'),
+      });
       fleet.push(worker);
       await worker.listening();
     }

@@ -2,3 +2,6 @@
 export class UnpackError extends Error {
   override readonly name = 'UnpackError';
 }
+
+/** Thrown when nothing can be restored into the folder that was named. Nothing was written. */
+export class FolderUnusable extends UnpackError {}

@@ -1,4 +1,5 @@
 import { mkdir, readdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Extract, Header } from 'tar-stream';
@@ -16,9 +17,9 @@ import {
   type PackCounts,
 } from './manifest.js';
 import { Restorer, damaged } from './restore.js';
-import { UnpackError } from './unpack-error.js';
+import { FolderUnusable, UnpackError } from './unpack-error.js';
 
-export { UnpackError } from './unpack-error.js';
+export { FolderUnusable, UnpackError } from './unpack-error.js';
 
 /** Beside its bytes an entry takes a header, at most two pax blocks with its name, and padding. */
 const entry_overhead_bytes_max = 16 * 1024;
@@ -49,7 +50,7 @@ export interface Unpacked {
  * and each file's length and SHA-256. Only what the manifest names is written, as regular files with mode 644 or 755.
  * Memory does not grow with the number or size of the files.
  *
- * Throws {@link UnpackError} naming file and pack; the folder is then incomplete.
+ * Throws {@link FolderUnusable}, and {@link UnpackError} naming file and pack; the folder is then incomplete.
  */
 export async function unpack(options: UnpackOptions): Promise<Unpacked> {
   await makeEmptyFolder(options.into);
@@ -75,9 +76,30 @@ export async function unpack(options: UnpackOptions): Promise<Unpacked> {
 }
 
 async function makeEmptyFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  if ((await readdir(folder)).length > 0) {
-    throw new UnpackError(`${folder} is not empty. Name a folder that is empty or does not exist.`);
+  let names: string[];
+  try {
+    await makeFolder(resolve(folder));
+    names = await readdir(folder);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new FolderUnusable(`${folder} cannot be used: ${why}. Name another folder.`, { cause: error });
+  }
+  if (names.length > 0)
+    throw new FolderUnusable(`${folder} is not empty. Name a folder that is empty or does not exist.`);
+}
+
+/** Makes a folder and those around it. Not by Node's own recursion: that never ends where nothing can be made, as in /proc. */
+async function makeFolder(folder: string): Promise<void> {
+  const make = (): Promise<void> =>
+    mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  try {
+    await make();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await makeFolder(dirname(folder));
+    await make();
   }
 }
 

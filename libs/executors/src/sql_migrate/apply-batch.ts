@@ -13,7 +13,8 @@ import {
   type TargetTable,
 } from '#hxo/execute';
 import type { BatchInputs } from './inputs.js';
-import { ensureLedger, Ledger } from './ledger.js';
+import { withLearnt, type Learnt } from './learnt.js';
+import { Ledger } from './ledger.js';
 
 /** The one statement that changes a batch's rows. */
 interface Change {
@@ -25,14 +26,23 @@ interface Change {
  * Applies one batch in one transaction with its row in the ledger. A batch that has its row is left alone. Returns the rows
  * that it changed, now or then.
  */
-export async function applyBatch(
+export function applyBatch(
   batch: BatchInputs,
   database: TargetDatabase,
+  context: ExecutorContext,
+): Promise<number> {
+  return withLearnt(database, (learnt) => apply(batch, database, learnt, context));
+}
+
+async function apply(
+  batch: BatchInputs,
+  database: TargetDatabase,
+  learnt: Learnt,
   { signal }: ExecutorContext,
 ): Promise<number> {
-  const change = await changeOf(batch, database);
+  const change = await changeOf(batch, database, learnt);
   const { lock_timeout_ms, statement_timeout_ms } = batch.options;
-  const table = await ensureLedger(database, lock_timeout_ms);
+  const table = await learnt.ledger(lock_timeout_ms);
   const limits = { access: 'write', lock_timeout_ms, statement_timeout_ms, signal } as const;
   return database.transaction(limits, async (session) => {
     const ledger = new Ledger(session, table);
@@ -51,12 +61,21 @@ export async function applyBatch(
 }
 
 /** Runs a batch and rolls it back: a dry run, or the preflight. Returns the rows that it would change. */
-export async function tryBatch(
+export function tryBatch(
   batch: BatchInputs,
   database: TargetDatabase,
+  context: ExecutorContext,
+): Promise<number> {
+  return withLearnt(database, (learnt) => tryOut(batch, database, learnt, context));
+}
+
+async function tryOut(
+  batch: BatchInputs,
+  database: TargetDatabase,
+  learnt: Learnt,
   { signal }: ExecutorContext,
 ): Promise<number> {
-  const change = await changeOf(batch, database);
+  const change = await changeOf(batch, database, learnt);
   const { lock_timeout_ms, statement_timeout_ms } = batch.options;
   const ledger = await database.ledger();
   const limits = { access: 'write', end: 'rollback', lock_timeout_ms, statement_timeout_ms, signal } as const;
@@ -103,8 +122,8 @@ function overtaken(): FailShard {
 }
 
 /** Checks the inputs against the database's own catalogue; nothing of them reaches SQL unquoted but the statement. */
-async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<Change> {
-  const table = await described(database, batch.table);
+async function changeOf(batch: BatchInputs, { dialect }: TargetDatabase, learnt: Learnt): Promise<Change> {
+  const table = await learnt.table(batch.table);
   if (table === null)
     throw new FailShard('TABLE_GONE', `Table ${batch.table} is gone since the plan was cut.`);
   const { work, key, operation } = batch;
@@ -112,7 +131,6 @@ async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<C
   const runs = operationId({ table: table.name, key, work, run: batch.run });
   if (runs !== operation)
     throw new FailShard('BAD_INPUTS', 'The operation is not that of table, key and work.');
-  const { dialect } = database;
   const columns = key.map((name) => `${table.alias}.${quotedColumn(table, name)}`);
   if ('statement' in work) {
     const fault = statementFault(work.statement, dialect);
@@ -127,17 +145,6 @@ async function changeOf(batch: BatchInputs, database: TargetDatabase): Promise<C
     sql: `UPDATE ${table.quoted} SET ${assigned.join(', ')} WHERE ${where.sql}`,
     values: [...entries.map(([, value]) => bound(value)), ...where.values],
   };
-}
-
-/** Tables as they were described last, by connection: batch follows batch, and a column that has gone is told by the database. */
-const tables = new WeakMap<TargetDatabase, TargetTable>();
-
-async function described(database: TargetDatabase, name: string): Promise<TargetTable | null> {
-  const known = tables.get(database);
-  if (known?.name === name) return known;
-  const table = await database.describe(name);
-  if (table !== null) tables.set(database, table);
-  return table;
 }
 
 /** SQLite would store 1 as 1.0 in a column without a type. */

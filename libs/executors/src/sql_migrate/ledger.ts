@@ -93,16 +93,10 @@ export class Ledger {
   }
 }
 
-/** Ledgers that are known to be there, by the connections that know it. */
-const made = new WeakMap<TargetDatabase, string>();
-
 /** Makes the ledger's table unless it is there; returns its name. Any number of workers may do so at once. */
 export async function ensureLedger(database: TargetDatabase, lock_timeout_ms: number): Promise<string> {
-  const known = made.get(database);
-  if (known !== undefined) return known;
   const { table, exists } = await database.ledger();
   if (!exists) await makeLedger(database, table, lock_timeout_ms);
-  made.set(database, table);
   return table;
 }
 

@@ -64,6 +64,25 @@ async function newDatabase(dialect: string): Promise<TargetAddress> {
   return { dialect: 'sqlite', path };
 }
 
+/** Drops a database, whoever is connected to it, and makes it again, empty. */
+async function makeAgain(address: TargetAddress): Promise<void> {
+  if (address.dialect === 'postgres') {
+    const name = new URL(address.url).pathname.slice(1);
+    await postgres.run(`DROP DATABASE ${name} WITH (FORCE)`);
+    await postgres.database(name);
+  } else {
+    rmSync(address.path);
+    new Database(address.path).close();
+  }
+}
+
+/** A connection that was cut is noticed by the next statement, which HXO's shards are tried again for. */
+async function untilConnected(context: { readonly targets: Targets }): Promise<void> {
+  const connected = (): Promise<unknown> => one(context, 'SELECT 1').catch(() => null);
+  for (const end = performance.now() + 10_000; (await connected()) === null;)
+    expect(performance.now()).toBeLessThan(end);
+}
+
 async function shardsOf(config: Record<string, Json>, context: ExecutorContext): Promise<ShardDraft[]> {
   const drafts: ShardDraft[] = [];
   for await (const draft of bySqlBatch.partition(bySqlBatch.parse(config), context)) drafts.push(draft);
@@ -177,6 +196,36 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
       }),
     );
     expect(await one(context, 'SELECT count(*) FROM t WHERE n <> 1')).toBe('0');
+  });
+
+  it('a database that was dropped and made again meanwhile is taken as it is now', async () => {
+    const { address, context } = await table(10);
+    const batches = async (asker: ExecutorContext): Promise<ShardDraft[]> =>
+      (await shardsOf(counter, asker)).filter((draft) => !isPreflight(draft));
+    const [batch] = await batches(context);
+    await run(batch!, context);
+    await makeAgain(address);
+    // What was cut meanwhile comes from connections of its own, as in HXO.
+    const other = worker(address);
+    await other.targets.open('default').script('CREATE TABLE t (id bigint PRIMARY KEY, n bigint, m bigint)');
+    await other.targets.open('default').script('INSERT INTO t VALUES (1, 0, 0), (2, 0, 0)');
+    const again = await batches(other);
+    await untilConnected(context);
+    expect(await run(again[0]!, context)).toEqual({ value: { rows: 2 } });
+    expect(await one(other, 'SELECT min(n) FROM t')).toBe('1');
+    expect(await one(other, 'SELECT count(*) FROM hxo_ledger')).toBe('2');
+    await makeAgain(address);
+    await untilConnected(context);
+    await expect(run(again[0]!, context)).rejects.toMatchObject({ code: 'TABLE_GONE' });
+  });
+
+  it('a column that was added since the last batch is there', async () => {
+    const { address, context } = await table(10);
+    for (const draft of await shardsOf(counter, context)) await run(draft, context);
+    const other = worker(address);
+    await other.targets.open('default').script('ALTER TABLE t ADD COLUMN m bigint');
+    for (const draft of await shardsOf({ table: 't', set: { m: 3 } }, other)) await run(draft, context);
+    expect(await one(other, 'SELECT count(*) FROM t WHERE m = 3')).toBe('10');
   });
 
   it('a dry run changes nothing, and knows what was applied', async () => {

@@ -39,8 +39,11 @@ export interface Acceptance {
   readonly events: readonly StoredEvent[];
 }
 
-/** A batch whose outcomes are read and checked. */
-export type CheckedBatch = Omit<OutcomeBatch, 'outcomes'> & { readonly outcomes: readonly Outcome[] };
+/** Reports of one lease that are taken together, each its own text: one that cannot be read must not spoil the others. */
+export type TakenReports = Omit<OutcomeBatch, 'outcomes'> & { readonly reports: readonly string[] };
+
+/** Reports whose outcomes are read and checked. */
+export type CheckedBatch = Omit<TakenReports, 'reports'> & { readonly outcomes: readonly Outcome[] };
 
 /**
  * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory but the
@@ -154,8 +157,8 @@ export function auditRejections(
 }
 
 /**
- * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many.
- * The board follows after the commit.
+ * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many;
+ * nothing of a plan that has ended. The board follows after the commit.
  */
 export function acceptLoss(
   tx: Transaction,
@@ -166,6 +169,7 @@ export function acceptLoss(
   ports: { readonly genesis: GenesisLink; readonly now_ms: number },
 ): StoredEvent[] {
   const { plan, stage_no, board, spec } = stage;
+  if (isTerminal(tx.planPhase(plan.plan_no))) return [];
   tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
   const detail = `Bundle ${lease.bundle} (${counted(open.length, 'open shard')}) was lost with its worker: ${reason}`;
   const alert = { code: 'LEASE_LOST', stage: spec.id, detail };

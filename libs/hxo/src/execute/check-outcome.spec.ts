@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { canonicalJson, sha256, type Digest } from '#truth';
 import {
-  checkBatch,
+  checkReports,
   checkedCollection,
   code_chars_max,
   message_chars_max,
@@ -14,7 +14,7 @@ const leased = new Set([0, 1]);
 
 /** The codes of the outcomes that a report comes to, `done` for those that are. */
 async function codesOf(text: string): Promise<string[]> {
-  const { outcomes } = await checkBatch(text, leased, artifacts);
+  const { outcomes } = await checkReports([text], leased, artifacts);
   return outcomes.map((outcome) => (outcome.status === 'done' ? 'done' : outcome.code));
 }
 
@@ -34,8 +34,8 @@ it.each([
   ['an empty value', '\t'],
   ['a value that is too long', `\t"${'x'.repeat(value_bytes_max)}"`],
 ])('rejects %s, and nothing else of the report', async (_, end) => {
-  const { outcomes, rejections } = await checkBatch(
-    `0\t1\tdone\t\t${end}\n1\t1\tdone\t\t\t{}\n`,
+  const { outcomes, rejections } = await checkReports(
+    [`0\t1\tdone\t\t${end}\n1\t1\tdone\t\t\t{}\n`],
     leased,
     artifacts,
   );
@@ -60,7 +60,7 @@ it.each([
 
 it('fails the lease whose report cannot be read, and never throws, whatever the text says', async () => {
   expect(await codesOf('nonsense')).toEqual(['RESULT_REJECTED', 'RESULT_REJECTED']);
-  expect(await checkBatch('nonsense', new Set(), artifacts)).toEqual({ outcomes: [], rejections: [] });
+  expect(await checkReports(['nonsense'], new Set(), artifacts)).toEqual({ outcomes: [], rejections: [] });
   const number = fc.constantFrom('', '0', '1', '-1', '1.5', '1e400', '9'.repeat(30));
   const json = fc.jsonValue().map((value) => JSON.stringify(value));
   const field = fc.oneof(json, fc.string(), fc.constantFrom('', 'null', '[null]', '{"length":1}', stored));
@@ -79,11 +79,27 @@ it('fails the lease whose report cannot be read, and never throws, whatever the 
   );
   await fc.assert(
     fc.asyncProperty(text, async (report) => {
-      const { outcomes } = await checkBatch(report, leased, artifacts);
+      const { outcomes } = await checkReports([report], leased, artifacts);
       for (const { ordinal } of outcomes) expect(leased.has(ordinal)).toBe(true);
     }),
     { numRuns: 1_000 },
   );
+});
+
+it.each([
+  ['names its shard', '1\t1\tdone\t\t[\t{}\n'],
+  ['is cut off in the middle of an ordinal', '1\t1\tdone\t\t\t{}\n4'],
+  ['names its shard and one of somebody else', '1\t1\n9\t1\n'],
+])('fails only the shards of a report that cannot be read and %s', async (_, unreadable) => {
+  const lease = new Set([0, 1, 2, 3, 4]);
+  const fine = (ordinal: number): string => `${ordinal}\t1\tdone\t\t\t{}\n`;
+  const { outcomes, rejections } = await checkReports([fine(0), unreadable, fine(2)], lease, artifacts);
+  expect(outcomes).toMatchObject([
+    { ordinal: 0, status: 'done' },
+    { ordinal: 2, status: 'done' },
+    { ordinal: 1, status: 'failed', code: 'RESULT_REJECTED' },
+  ]);
+  expect(rejections).toMatchObject([{ ordinal: 1 }]);
 });
 
 it.each([
@@ -96,6 +112,6 @@ it.each([
   const value = canonicalJson({ digest: stored, value: 1, artifacts: [] });
   const line = (text: string): string => `0\t1\tdone\t${stored}\t\t${text}\n`;
   expect(spoil(value)).not.toBe(value);
-  expect(await checkedCollection(line(value), artifacts)).toMatchObject({ status: 'done' });
-  expect(await checkedCollection(line(spoil(value)), artifacts)).toMatchObject({ code: 'RESULT_REJECTED' });
+  expect(await checkedCollection([line(value)], artifacts)).toMatchObject({ status: 'done' });
+  expect(await checkedCollection([line(spoil(value))], artifacts)).toMatchObject({ code: 'RESULT_REJECTED' });
 });

@@ -56,13 +56,20 @@ async function artifactFault(
   return null;
 }
 
-/** The outcomes of a batch; null when the text is not what a worker writes. */
+/** The outcomes of a report; null when the text is not what a worker writes. */
 function readOutcomes(text: string): Outcome[] | null {
   try {
     return parseOutcomes(text);
   } catch {
     return null;
   }
+}
+
+/** The shards that a report speaks of which cannot be read: all of the lease when it says nothing of that. */
+function shardsOf(unreadable: string, leased: ReadonlySet<number>): Iterable<number> {
+  const named = Array.from(unreadable.matchAll(/^(\d+)\t/gm), ([, ordinal]) => Number(ordinal));
+  const own = new Set(named.filter((ordinal) => leased.has(ordinal)));
+  return own.size > 0 ? own : leased;
 }
 
 /** An outcome that is not what it should be. */
@@ -73,34 +80,40 @@ export interface Rejection {
 
 /**
  * Reads and checks what a worker reports of its lease. Outcomes that are not what they should be become failures of their
- * shards; those of shards that are not leased are left out. A text that cannot be read fails the whole lease.
+ * shards; those of shards that are not leased are left out. A report that cannot be read fails the shards that it names, or
+ * the whole lease when it names none; these failures come last, so that what other reports say of the shards goes before.
  */
-export async function checkBatch(
-  text: string,
+export async function checkReports(
+  reports: readonly string[],
   leased: ReadonlySet<number>,
   artifacts: Pick<ArtifactStore, 'size'>,
 ): Promise<{ readonly outcomes: Outcome[]; readonly rejections: Rejection[] }> {
-  const read = readOutcomes(text);
-  if (read === null) {
-    const message = 'The report is not a list of outcomes.';
-    const outcomes = [...leased].map((ordinal) => rejected(ordinal, message, 0));
-    return { outcomes, rejections: outcomes.slice(0, 1).map(({ ordinal }) => ({ ordinal, message })) };
-  }
   const outcomes: Outcome[] = [];
   const rejections: Rejection[] = [];
-  for (const outcome of read) {
-    const { ordinal, duration_ms } = outcome;
-    const known = leased.has(ordinal);
-    const fault = known ? faultOf(outcome, artifacts) : `Shard ${ordinal} is not part of the lease.`;
-    const message = fault instanceof Promise ? await fault : fault;
-    if (message === null) {
-      outcomes.push(outcome);
+  const unreadable: Outcome[] = [];
+  for (const report of reports) {
+    const read = readOutcomes(report);
+    if (read === null) {
+      const message = 'The report is not a list of outcomes.';
+      const failures = Array.from(shardsOf(report, leased), (ordinal) => rejected(ordinal, message, 0));
+      unreadable.push(...failures);
+      rejections.push(...failures.slice(0, 1).map(({ ordinal }) => ({ ordinal, message })));
       continue;
     }
-    rejections.push({ ordinal, message });
-    if (known) outcomes.push(rejected(ordinal, message, duration_ms));
+    for (const outcome of read) {
+      const { ordinal, duration_ms } = outcome;
+      const known = leased.has(ordinal);
+      const fault = known ? faultOf(outcome, artifacts) : `Shard ${ordinal} is not part of the lease.`;
+      const message = fault instanceof Promise ? await fault : fault;
+      if (message === null) {
+        outcomes.push(outcome);
+        continue;
+      }
+      rejections.push({ ordinal, message });
+      if (known) outcomes.push(rejected(ordinal, message, duration_ms));
+    }
   }
-  return { outcomes, rejections };
+  return { outcomes: outcomes.concat(unreadable), rejections };
 }
 
 function rejected(ordinal: number, message: string, duration_ms: number): Outcome {
@@ -112,10 +125,10 @@ function rejected(ordinal: number, message: string, duration_ms: number): Outcom
  * the StageOutput.
  */
 export async function checkedCollection(
-  text: string,
+  reports: readonly string[],
   artifacts: Pick<ArtifactStore, 'size'>,
 ): Promise<Outcome | undefined> {
-  const [outcome] = (await checkBatch(text, new Set([0]), artifacts)).outcomes;
+  const [outcome] = (await checkReports(reports, new Set([0]), artifacts)).outcomes;
   if (outcome?.status !== 'done' || isStageOutputOf(outcome)) return outcome;
   return rejected(0, 'The value is not the output of a stage.', outcome.duration_ms);
 }

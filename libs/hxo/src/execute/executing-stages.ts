@@ -13,11 +13,12 @@ import {
   auditRejections,
   isLastLoss,
   type Acceptance,
+  type TakenReports,
 } from './accept-outcomes.js';
 import type { ArtifactStore } from './artifact-store.js';
-import { checkBatch } from './check-outcome.js';
+import { checkReports } from './check-outcome.js';
 import { disk_full } from './outcome.js';
-import type { Outcome, OutcomeBatch } from './transport.js';
+import type { Outcome } from './transport.js';
 
 export interface AcceptancePorts {
   readonly store: CheckpointStore;
@@ -91,10 +92,10 @@ export class ExecutingStages {
   async accept(
     { stage, concurrency }: Lease,
     { ordinals, open }: ShardWork,
-    batch: OutcomeBatch,
+    batch: TakenReports,
   ): Promise<void> {
     const { store, genesis, truth, clock, artifacts } = this.ports;
-    const { outcomes, rejections } = await checkBatch(batch.outcomes, ordinals, artifacts);
+    const { outcomes, rejections } = await checkReports(batch.reports, ordinals, artifacts);
     const accepted = await store.write((tx) => {
       const audited = auditRejections(tx, stage, rejections, truth);
       const now_ms = clock.now_ms();

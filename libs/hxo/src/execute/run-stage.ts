@@ -2,18 +2,22 @@ import type { StageRow } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive } from '../plan/enter-phase.js';
 import type { LiveStage } from '../plan/live-plan.js';
-import { isSettled } from '../plan/phases.js';
+import { isSettled, isTerminal } from '../plan/phases.js';
 import { untilMended } from '../until-mended.js';
 import type { StagePhase } from '../views.js';
 import type { StageOutput } from './contract.js';
+
+/** Code of the alert. */
+const slo_missed = 'SLO_MISSED';
 
 export type StageEnd = 'done' | 'failed' | 'skipped';
 
 /** Executes a stage's shards and collects its output. Throws PlanStopped when the plan is stopped meanwhile. */
 export async function runStage(stage: LiveStage, ports: EnginePorts): Promise<StageEnd> {
   if (isSettled(stage.phase)) return stage.phase as StageEnd;
+  const resumed = stage.phase !== 'ready';
   await begin(stage, ports);
-  const slo = watchSlo(stage, ports);
+  const slo = watchSlo(stage, resumed, ports);
   try {
     const halted = stage.spec.failure_policy !== 'continue' && stage.board.counts().failed > 0;
     if (halted || stage.plan.halted) stage.board.halt();
@@ -78,18 +82,35 @@ async function enter(
   stage.phase = phase;
 }
 
-/** Raises an alert when the stage takes longer than its SLO. */
-function watchSlo(stage: LiveStage, ports: EnginePorts): NodeJS.Timeout | undefined {
+/** Raises an alert when the stage takes longer than its SLO: one, however often the process is restarted. */
+function watchSlo(stage: LiveStage, resumed: boolean, ports: EnginePorts): NodeJS.Timeout | undefined {
   const { spec, plan } = stage;
   const elapsed_ms = ports.clock.now_ms() - (stage.started_at ?? ports.clock.now_ms());
   const left_ms = Math.max(0, spec.slo_ms - elapsed_ms);
   if (left_ms > 2 ** 31 - 1) return undefined;
   const alert = async (): Promise<void> => {
-    if (plan.stopped !== null) return;
+    if (plan.stopped !== null || (resumed && (await hasAlerted(stage, ports)))) return;
     const detail = `Stage ${spec.id} is running longer than its SLO of ${spec.slo_ms} ms.`;
-    const data = { code: 'SLO_MISSED', stage: spec.id, detail };
-    const events = ports.genesis.event('hxo.alert', plan.plan_id, data);
-    ports.genesis.announce(await ports.store.write((tx) => tx.appendEvents(events), 'engine'));
+    const data = { code: slo_missed, stage: spec.id, detail };
+    const events = await ports.store.write((tx) => {
+      if (isTerminal(tx.planPhase(plan.plan_no))) return [];
+      return tx.appendEvents(ports.genesis.event('hxo.alert', plan.plan_id, data));
+    }, 'engine');
+    ports.genesis.announce(events);
   };
   return setTimeout(() => void alert().catch(() => {}), left_ms).unref();
+}
+
+/** Has an earlier process told that the stage misses its SLO? */
+async function hasAlerted({ spec, plan_id }: LiveStage, { store }: EnginePorts): Promise<boolean> {
+  const query = { topic: 'hxo.alert', plan_id, limit: 1_000 };
+  for (let after = 0; ;) {
+    const alerts = await store.events({ ...query, after });
+    const told = alerts.some(({ data }) => {
+      const { code, stage } = data as { readonly code: string; readonly stage: string | null };
+      return code === slo_missed && stage === spec.id;
+    });
+    if (told || alerts.length < query.limit) return told;
+    after = alerts.at(-1)!.id;
+  }
 }

@@ -12,6 +12,7 @@ import {
 import { RunningEngine } from '../../../../test/engine/running-engine.js';
 import type { ResultRow } from '../checkpoint/checkpoint-store.js';
 import { lease_losses_max } from '../execute/accept-outcomes.js';
+import { printOutcomes } from '../execute/outcome-lines.js';
 import type { Bundle, Outcome } from '../execute/transport.js';
 import type { PlanId } from '../plan/plan-spec.js';
 
@@ -73,6 +74,26 @@ describe('leasing and accepting', () => {
     const { plan_no, revision } = hxo.store.planById(plan_id)!;
     const rows = [...hxo.store.resultBatches(plan_no, revision, 0)];
     expect(rows.length).toBeLessThan(shards / 5);
+  });
+
+  it('lets a report that cannot be read spoil none of those that are accepted with it', async () => {
+    await start({
+      slots: 1,
+      work: async (bundle, worker) => {
+        if (bundle.attempt > 1) return succeed(bundle, worker);
+        // While the first is committed, the others gather.
+        const reports = ordinalsOf(bundle).map((ordinal) =>
+          worker.tell(ordinal % 10 === 5 ? `${ordinal}\t1\tdo` : printOutcomes([done(ordinal)]), false),
+        );
+        await Promise.all([...reports, worker.tell('', true)]);
+      },
+    });
+    const { plan_id, phase } = await hxo.run([{ id: 's', config: { waves: [200] } }]);
+    expect(phase).toBe('succeeded');
+    const bad = Array.from({ length: 20 }, (_, i) => 10 * i + 5);
+    expect(failuresOf(plan_id as PlanId)).toEqual(bad.map((ordinal) => `${ordinal}@1 RESULT_REJECTED`));
+    const again = resultsOf(plan_id as PlanId).filter(({ attempt }) => attempt > 1);
+    expect(again.map(({ ordinal }) => ordinal)).toEqual(bad);
   });
 
   it('leaves rows and root as they are when each batch comes three times, shuffled', async () => {

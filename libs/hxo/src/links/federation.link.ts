@@ -1,6 +1,7 @@
 import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import { ShardLinesReader } from '../checkpoint/shard-lines-reader.js';
+import type { TakenReports } from '../execute/accept-outcomes.js';
 import { checkedCollection } from '../execute/check-outcome.js';
 import type { StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
@@ -160,10 +161,10 @@ export class FederationLink implements TransportSink {
     const batches = lease.reported.splice(0);
     const last = batches.at(-1);
     if (last === undefined) return;
-    const outcomes = batches.map((batch) => batch.outcomes).join('');
-    const batch = { ...last, outcomes, final: batches.some(({ final }) => final) };
+    const reports = batches.map((batch) => batch.outcomes);
+    const taken = { ...last, reports, final: batches.some(({ final }) => final) };
     try {
-      await (work.type === 'shards' ? this.accept(lease, work, batch) : this.collected(lease, work, batch));
+      await (work.type === 'shards' ? this.accept(lease, work, taken) : this.collected(lease, work, taken));
     } catch (error) {
       // Only this turn's caller hears of it: the next turn must not take the others for accepted.
       lease.reported.unshift(...batches);
@@ -311,18 +312,18 @@ export class FederationLink implements TransportSink {
 
   // What leases end with.
 
-  private async accept(lease: Lease, work: ShardWork, batch: OutcomeBatch): Promise<void> {
-    await this.executing.accept(lease, work, batch);
-    if (batch.final) this.leases.end(lease);
+  private async accept(lease: Lease, work: ShardWork, taken: TakenReports): Promise<void> {
+    await this.executing.accept(lease, work, taken);
+    if (taken.final) this.leases.end(lease);
     this.pump();
   }
 
-  private async collected(lease: Lease, work: CollectWork, batch: OutcomeBatch): Promise<void> {
+  private async collected(lease: Lease, work: CollectWork, taken: TakenReports): Promise<void> {
     const { store, artifacts } = this.ports;
     const { stage, bundle } = lease;
-    const outcome = await checkedCollection(batch.outcomes, artifacts);
+    const outcome = await checkedCollection(taken.reports, artifacts);
     await store.write(
-      (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', batch.worker),
+      (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', taken.worker),
       'engine',
     );
     this.leases.end(lease);

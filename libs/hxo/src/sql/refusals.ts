@@ -23,6 +23,18 @@ const refused_names: Readonly<Record<SqlDialect, RegExp>> = {
     /^(pg_read_file|pg_read_binary_file|pg_stat_file|pg_ls_\w+|pg_file_\w+|pg_logdir_ls|lo_import|lo_export|pg_execute_server_program)$/,
 };
 
+/** Functions of PostgreSQL and its extensions that run a text, or reach other databases with it. */
+const running_names =
+  /^(query_to_xml(schema|_and_xmlschema)?|ts_stat|ts_rewrite|dblink\w*|crosstab\d*|connectby|xpath_table)$/;
+
+/** Settings of PostgreSQL by which it reads the texts behind them, and the one value that they may be set to. */
+const reading_settings: ReadonlyMap<string, RegExp> = new Map([
+  ['standard_conforming_strings', /^(on|true|yes|1)$/],
+  ['backslash_quote', /^safe_encoding$/],
+  ['client_encoding', /^utf-?8$/],
+  ['names', /^utf-?8$/],
+]);
+
 /** PRAGMAs of SQLite that a migration may set; others change files, safety or the schema behind SQLite's back. */
 const allowed_pragmas = new Set([
   ...['application_id', 'user_version', 'defer_foreign_keys', 'foreign_keys', 'foreign_key_check'],
@@ -95,6 +107,8 @@ function nameRefusal(tokens: readonly Token[], dialect: SqlDialect): string | nu
     if (kind === 'word' && value === 'u' && next?.value === '&' && next.start === end) {
       if (tokens[at + 2]?.start === next.end && tokens[at + 2]!.kind === 'quoted')
         return 'A name of the form U&"…" is refused. Write it without escapes.';
+      if (tokens[at + 2]?.start === next.end && tokens[at + 2]!.kind === 'string' && isCode(tokens))
+        return "Code in a text of the form U&'…' is refused. Write it without escapes.";
     }
     const name = value.toLowerCase();
     // SQLite takes a text for a name where a name must stand.
@@ -105,16 +119,91 @@ function nameRefusal(tokens: readonly Token[], dialect: SqlDialect): string | nu
     if (!named) continue;
     if (name === ledger_name) return `${ledger_name} is refused: it is HXO's own.`;
     if (refused_names[dialect].test(name)) return `${name} is refused: it reaches files of the server.`;
+    if (dialect === 'sqlite') continue;
+    if (running_names.test(name))
+      return `${name} is refused: it runs a text, which is not looked into. Write the query itself, or run it by hand.`;
+    const refusal = settingRefusal(tokens, at);
+    if (refusal !== null) return refusal;
   }
   return null;
 }
 
+/** What is checked must be what is run: nothing may change how the server reads a text. */
+function settingRefusal(tokens: readonly Token[], at: number): string | null {
+  const { value } = tokens[at]!;
+  const [first, second, third] = tokens.slice(at + 1, at + 4);
+  if (value === 'set_config' && first?.value === '(') {
+    if (second?.kind !== 'string' || third?.value !== ',')
+      return 'set_config of a setting that is not named by a text of its own is refused. Use SET.';
+    return reading_settings.has(second.value.toLowerCase()) ? refusedSetting(second.value) : null;
+  }
+  const before = tokens[at - 1];
+  const begins = before === undefined || /^(;|begin|then|else|loop)$/.test(before.value);
+  if (begins && (value === 'reset' || value === 'discard') && first?.value === 'all')
+    return `${value.toUpperCase()} ALL is refused: every file has a session of its own. Take it out.`;
+  if (before?.kind !== 'word' || !/^(set|session|local|reset)$/.test(before.value)) return null;
+  const name = value.toLowerCase();
+  const allowed = reading_settings.get(name);
+  // A column may be called names.
+  if (allowed === undefined || (name === 'names' && first?.kind !== 'string')) return null;
+  const given = first?.value === '=' || first?.value === 'to' ? second : first;
+  return before.value !== 'reset' && allowed.test(given?.value.toLowerCase() ?? '')
+    ? null
+    : refusedSetting(name);
+}
+
+function refusedSetting(name: string): string {
+  return `Setting ${name.toLowerCase()} is refused: it changes how the statements behind it are read. Take it out.`;
+}
+
+function isCode(tokens: readonly Token[]): boolean {
+  const words = tokens.slice(0, 5).map(({ value }) => value);
+  return words[0] === 'do' || words.includes('function') || words.includes('procedure');
+}
+
 /** Bodies of functions and DO are code, however they are quoted, and what they EXECUTE is code again. */
 function codeRefusal(tokens: readonly Token[], dialect: SqlDialect): string | null {
-  if (dialect !== 'postgres') return null;
-  const words = tokens.slice(0, 5).map(({ value }) => value);
-  const isCode = words[0] === 'do' || words.includes('function') || words.includes('procedure');
-  return isCode ? bodyRefusal(tokens, 0) : null;
+  if (dialect !== 'postgres' || !isCode(tokens)) return null;
+  const runs = tokens[0]!.value === 'do';
+  const language = tokens[tokens.findIndex(({ kind, value }) => kind === 'word' && value === 'language') + 1];
+  if (runs && language !== tokens[0] && language?.value.toLowerCase() !== 'plpgsql')
+    return 'DO in a language other than plpgsql is refused: it is not looked into. Run it by hand.';
+  const refusal = bodyRefusal(tokens, 0);
+  if (refusal !== null) return refusal;
+  for (const [at, { kind, value }] of tokens.entries()) {
+    if (kind !== 'code' && kind !== 'string') continue;
+    if (!runs && tokens[at - 1]?.value !== 'as') continue;
+    const refused = executeRefusal(tokenize(value, 'postgres'), runs);
+    if (refused !== null) return refused;
+  }
+  return null;
+}
+
+/**
+ * EXECUTE in a body runs a text. One constant is checked as the statements that it is. What is put together (`||`, format(), a
+ * variable) cannot be: DO, which runs at once, must do without; a function may have it.
+ */
+function executeRefusal(body: readonly Token[], runs: boolean): string | null {
+  for (const [at, { kind, value }] of body.entries()) {
+    if (kind !== 'word' || value !== 'execute' || body[at - 1]?.value === '.') continue;
+    const [text, next] = body.slice(at + 1, at + 3);
+    // GRANT EXECUTE ON, and what a trigger is to do.
+    if (text?.kind === 'word' && text.value === 'on') continue;
+    const names = next?.kind === 'word' || next?.kind === 'quoted';
+    if (text?.kind === 'word' && /^(function|procedure)$/.test(text.value) && names) continue;
+    const constant = text?.kind === 'string' || text?.kind === 'code';
+    const alone =
+      next === undefined ||
+      next.kind === 'semicolon' ||
+      (next.kind === 'word' && /^(into|using|loop)$/.test(next.value));
+    if (constant && alone) {
+      const refusal = refusalOf(text.value, 'postgres', { in_transaction: true });
+      if (refusal !== null) return refusal;
+    } else if (runs) {
+      return 'EXECUTE in DO is refused for a text that is put together: nobody can tell what it runs. EXECUTE one constant text (with USING), write the statements as they are, or run it by hand.';
+    }
+  }
+  return null;
 }
 
 const bodies_depth_max = 8;

@@ -27,8 +27,12 @@ const dollar_quote = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/
 const number = /(?:\d|\.\d)[0-9A-Za-z_.]*/y;
 /** What separates tokens; a character that a database takes for part of a name must not be among it. */
 const space = /[ \t\n\r\f\v]/;
-/** Blanks and line comments, a line's end among them, up to a quote: a text of PostgreSQL that begins with E goes on there. */
+/** Blanks and line comments, a line's end among them, up to a quote: there a text of PostgreSQL goes on. */
 const continuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*)*'/y;
+
+/** What a backslash of E'…' stands for: a character by its number, octal or hexadecimal, or one of its own. */
+const escape = /\\(?:([0-7]{1,3})|(?:x([\da-fA-F]{1,2})|u([\da-fA-F]{4})|U([\da-fA-F]{8}))|([^]))/y;
+const escaped_characters: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
 
 /**
  * Cuts SQL into tokens, as far as it takes to tell code from comments and texts. Rules of PostgreSQL (section 4.1 of its
@@ -62,15 +66,14 @@ class Lexer {
   #read(first: string): [TokenKind, string] {
     const { sql, dialect } = this;
     const postgres = dialect === 'postgres';
-    if (first === "'") return ['string', this.#quoted("'", false)];
+    if (first === "'") return ['string', this.#text()];
     if (first === '"') return ['quoted', this.#quoted('"', false)];
     if (!postgres && first === '`') return ['quoted', this.#quoted('`', false)];
     if (!postgres && first === '[') return ['quoted', this.#until(']')];
     if (postgres && /[eE]/.test(first) && sql[this.#at + 1] === "'") {
       this.#at++;
       const value = this.#quoted("'", true);
-      continuation.lastIndex = this.#at;
-      if (continuation.test(sql))
+      if (this.#goesOn())
         throw new SqlTextError("An E'…' that goes on in another line is refused: join its parts.");
       return ['string', value];
     }
@@ -97,13 +100,29 @@ class Lexer {
     return ['code', this.sql.slice(from + tag.length, end)];
   }
 
+  /** Text in single quotes; one of PostgreSQL may go on in another line. */
+  #text(): string {
+    let value = this.#quoted("'", false);
+    while (this.dialect === 'postgres' && this.#goesOn()) {
+      this.#at = continuation.lastIndex - 1;
+      value += this.#quoted("'", false);
+    }
+    return value;
+  }
+
+  #goesOn(): boolean {
+    continuation.lastIndex = this.#at;
+    return continuation.test(this.sql);
+  }
+
   /** Text between quotes; two of them are one that belongs to it. */
   #quoted(quote: string, backslashes: boolean): string {
     const { sql } = this;
     let value = '';
     for (let at = this.#at + 1; at < sql.length; at++) {
       if (backslashes && sql[at] === '\\') {
-        value += sql[++at] ?? '';
+        value += unescaped(sql, at);
+        at = Math.max(at, escape.lastIndex - 1);
       } else if (sql[at] !== quote) {
         value += sql[at];
       } else if (sql[at + 1] === quote) {
@@ -175,4 +194,16 @@ class Lexer {
     }
     this.#at = at;
   }
+}
+
+/** The character that a backslash in E'…' stands for; leaves `escape` behind its sequence. */
+function unescaped(sql: string, at: number): string {
+  escape.lastIndex = at;
+  const [, octal, ...rest] = escape.exec(sql) ?? [];
+  const [plain = ''] = rest.slice(3);
+  const hex = rest.slice(0, 3).find((digits) => digits !== undefined);
+  if (octal === undefined && hex === undefined) return escaped_characters[plain] ?? plain;
+  const code = octal === undefined ? parseInt(hex!, 16) : parseInt(octal, 8);
+  if (code <= 0x10ffff) return String.fromCodePoint(code);
+  throw new SqlTextError(`\\U${hex} in a text is no character.`);
 }

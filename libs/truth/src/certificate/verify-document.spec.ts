@@ -254,6 +254,24 @@ describe('anything else', () => {
     );
   });
 
+  it.each([
+    ['before the true value', /^\{/, '{"done_shards":999,'],
+    ['deep inside', /"status":/, '"status":"failed","status":'],
+  ])('fails for a key that is given twice, naming it: %s', (_, at, twice) => {
+    const texts = [report, receipt].map((document) => JSON.stringify(document));
+    const text = texts.find((each) => at.test(each) && verifyDocument(each, trusted).ok)!;
+    const verdict = verifyDocument(text.replace(at, twice), trusted);
+    expect(verdict).toMatchObject({ ok: false });
+    expect(verdict.checks[0]!.detail).toMatch(/(done_shards|leaf\.status) is given twice/);
+  });
+
+  it('takes what executors may have returned: names of prototypes, NUL, deep values', () => {
+    const value = `{"__proto__":{"constructor":"\\u0000\\ud800"},"deep":${'['.repeat(100)}${']'.repeat(100)}}`;
+    const outputs = report.outputs.map((output) => ({ ...output, value: 'VALUE' }));
+    const text = JSON.stringify({ ...report, outputs }).replaceAll('"VALUE"', value);
+    expect(verifyDocument(text, trusted)).toMatchObject({ ok: true, kind: 'report' });
+  });
+
   it('does not follow a document to the end of its stack', () => {
     const nested = '['.repeat(100_000) + ']'.repeat(100_000);
     for (const document of [report, certificate, receipt]) {

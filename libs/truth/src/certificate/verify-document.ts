@@ -1,8 +1,12 @@
 import type { KeyObject } from 'node:crypto';
+import { parseStrictJson, type JsonRules, type StrictJsonError } from '../strict-json.js';
 import { checkReceipt } from './receipt.js';
 import { checkReport } from './report.js';
 import { isObject } from './shape.js';
 import { failedVerdict, verdictOn, type Verdict } from './verdict.js';
+
+/** A report holds what executors have returned, whatever its names and texts. */
+const document_rules: JsonRules = { subject: 'The text', depth_max: 500, any_text: true };
 
 /**
  * Verifies a document without any server: a plan's report, its certificate, or the receipt of one shard; which of
@@ -13,9 +17,11 @@ import { failedVerdict, verdictOn, type Verdict } from './verdict.js';
 export function verifyDocument(text: string, trusted: readonly KeyObject[]): Verdict {
   let document: unknown;
   try {
-    document = JSON.parse(text.replace(/^\ufeff/, ''));
+    // Of a key that is given twice, each reader may take another value: what is verified must be what everybody reads.
+    document = parseStrictJson(text.replace(/^\ufeff/, ''), document_rules);
   } catch (error) {
-    return failedVerdict('unknown', 'document', `This is not JSON: ${(error as SyntaxError).message}.`);
+    const why = (error as StrictJsonError).message;
+    return failedVerdict('unknown', 'document', `This is not JSON as HXO writes it: ${why}`);
   }
   if (isObject(document)) {
     if (typeof document.type === 'string' && document.type.startsWith('hxo-receipt/')) {

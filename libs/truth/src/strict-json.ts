@@ -1,5 +1,4 @@
-import type { FieldError } from '#hxo';
-import type { Json } from '#truth';
+import type { Json } from './canonical-json.js';
 
 /** Arrays and objects inside each other beyond this are refused. */
 export const json_depth_max = 32;
@@ -9,7 +8,7 @@ export class StrictJsonError extends Error {
   override readonly name = 'StrictJsonError';
   constructor(
     message: string,
-    readonly errors: readonly FieldError[] = [],
+    readonly errors: readonly { readonly field: string; readonly message: string }[] = [],
   ) {
     super(message);
   }
@@ -18,16 +17,29 @@ export class StrictJsonError extends Error {
 /** Names of fields are the caller's text: answers repeat no more of them than this. */
 const field_length_max = 200;
 
+const own_field = { configurable: true, enumerable: true, writable: true };
+
 /** Keys that, assigned to an object by careless code, reach its prototype. */
 const forbidden_keys = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** What is taken beside the limits of a request. */
+export interface JsonRules {
+  /** What the text is, for messages. */
+  readonly subject: string;
+  readonly depth_max: number;
+  /** Are keys that name a prototype taken, and texts with NUL or lone surrogates? A key `__proto__` becomes a field of its own. */
+  readonly any_text: boolean;
+}
+
+const request_rules: JsonRules = { subject: 'The body', depth_max: json_depth_max, any_text: false };
 
 /**
  * Parses JSON (RFC 8259) as `JSON.parse` does, but refuses what that lets through: duplicate keys, keys that name a
  * prototype, NUL, lone surrogates, numbers beyond the range of a double, and nesting over {@link json_depth_max}; and
- * says where in the text a fault is. Throws {@link StrictJsonError}.
+ * says where in the text a fault is. `rules` may let some of that through. Throws {@link StrictJsonError}.
  */
-export function parseStrictJson(text: string): Json {
-  return new Reader(text).document();
+export function parseStrictJson(text: string, rules: JsonRules = request_rules): Json {
+  return new Reader(text, rules).document();
 }
 
 const white_space = /[ \t\n\r]*/y;
@@ -39,7 +51,10 @@ class Reader {
   /** Keys and indexes that lead to the value being read. */
   private readonly path: (string | number)[] = [];
 
-  constructor(private readonly text: string) {}
+  constructor(
+    private readonly text: string,
+    private readonly rules: JsonRules,
+  ) {}
 
   document(): Json {
     const value = this.value();
@@ -63,9 +78,8 @@ class Reader {
   }
 
   private nested<T>(read: () => T): T {
-    if (this.path.length >= json_depth_max) {
-      throw this.fault(`is nested deeper than ${json_depth_max} levels`);
-    }
+    const { depth_max } = this.rules;
+    if (this.path.length >= depth_max) throw this.fault(`is nested deeper than ${depth_max} levels`);
     this.at += 1;
     return read();
   }
@@ -78,10 +92,13 @@ class Reader {
       if (this.text[this.at] !== '"') throw this.unexpected('a key in double quotes');
       const key = this.string();
       this.path.push(key);
-      if (forbidden_keys.has(key)) throw this.fault('has a name that HXO does not take. Rename it');
+      if (!this.rules.any_text && forbidden_keys.has(key))
+        throw this.fault('has a name that HXO does not take. Rename it');
       if (Object.hasOwn(object, key)) throw this.fault('is given twice. Keep one');
       if (!this.take(':')) throw this.unexpected("':'");
-      object[key] = this.value();
+      const value = this.value();
+      if (key === '__proto__') Object.defineProperty(object, key, { value, ...own_field });
+      else object[key] = value;
       this.path.pop();
     } while (this.take(','));
     if (!this.take('}')) throw this.unexpected("',' or '}'");
@@ -111,6 +128,7 @@ class Reader {
       throw this.unexpected('a text in double quotes, with valid escapes and no control characters');
     }
     this.at = end + 1;
+    if (this.rules.any_text) return value;
     if (value.includes('\0')) throw this.fault('holds a NUL character. Remove it');
     if (!value.isWellFormed()) throw this.fault('holds a lone surrogate. Send whole characters');
     return value;
@@ -149,13 +167,15 @@ class Reader {
     const found = this.at < this.text.length ? JSON.stringify(this.text.charAt(this.at)) : 'the end';
     const line = this.text.slice(0, this.at).split('\n').length;
     return new StrictJsonError(
-      `The body is not JSON: at position ${this.at} (line ${line}) there is ${found} where ${wanted} should be.`,
+      `${this.rules.subject} is not JSON: at position ${this.at} (line ${line}) there is ${found} where ${wanted} should be.`,
     );
   }
 
   private fault(message: string): StrictJsonError {
     const field = dottedPath(this.path).slice(0, field_length_max);
-    return new StrictJsonError(`${field === '' ? 'The body' : field} ${message}.`, [{ field, message }]);
+    return new StrictJsonError(`${field === '' ? this.rules.subject : field} ${message}.`, [
+      { field, message },
+    ]);
   }
 }
 

@@ -95,6 +95,16 @@ describe('parseStrictJson', () => {
     expect(faultOf('{"a":'.repeat(200_000)).message).toContain('deeper than 32');
   });
 
+  it('takes any text where rules say so, but no key twice, and pollutes nothing', () => {
+    const rules = { subject: 'The text', depth_max: 40, any_text: true };
+    const text = '{"__proto__":{"polluted":true},"constructor":"\\u0000\\ud800"}';
+    expect(JSON.stringify(parseStrictJson(text, rules))).toBe(JSON.stringify(JSON.parse(text)));
+    expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
+    expect(() => parseStrictJson('{"__proto__":1,"__proto__":2}', rules)).toThrow('is given twice');
+    expect(parseStrictJson(nested(40), rules)).toBeDefined();
+    expect(() => parseStrictJson(nested(41), rules)).toThrow('deeper than 40');
+  });
+
   it('repeats no more of a long name than needed', () => {
     expect(faultOf(`{"${'k'.repeat(10_000)}":"\\u0000"}`).message.length).toBeLessThan(300);
   });
