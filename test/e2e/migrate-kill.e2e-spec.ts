@@ -12,7 +12,7 @@ const kills = Number(process.env.HXO_TEST_KILLS ?? 10);
 const worker_kills = Number(process.env.HXO_TEST_KILLS ?? 2);
 const rows = 200_000;
 /** Large enough that a kill comes before the end of a transaction that was seen. */
-const worker_batch = 10_000;
+const worker_batch = Math.floor(rows / (worker_kills + 18));
 let migrating: Migrating;
 
 beforeAll(async () => {
@@ -58,16 +58,21 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
       const plan_id = await system.submit(countUp(worker_batch));
       let interrupted = 0;
       for (let kill = 0; kill < worker_kills; kill++) {
-        while (!(await probe.inTransaction())) await sleep(1);
+        // Another shard each time, and what the last one left has been rolled back: a shard whose leases were lost 20 times fails.
+        await system.until(plan_id, ({ done_shards }) => done_shards > kill, 90_000);
+        for (const open of [false, true]) await untilTransaction(probe, open);
         const worker = workers.at(kill === 0 ? 0 : -1)!;
         worker.kill();
         if (!worker.gone.aborted) await once(worker.gone, 'abort');
         if (await probe.inTransaction()) interrupted++;
         await system.addWorker(target);
       }
-      process.stdout.write(`${interrupted} of ${worker_kills} kills of a worker interrupted a transaction\n`);
+      // PostgreSQL may have noticed, and rolled back, before it is asked.
+      process.stdout.write(
+        `at least ${interrupted} of ${worker_kills} kills of a worker interrupted a transaction\n`,
+      );
       await expectEachOnce(await system.ended(plan_id, 240_000), probe, worker_batch);
-      expect(interrupted).toBeGreaterThan(0);
+      if (dialect === 'sqlite') expect(interrupted).toBeGreaterThan(0);
     },
     120_000 + worker_kills * 60_000,
   );
@@ -91,9 +96,18 @@ async function expectEachOnce(report: ReportView, probe: Probe, batch_size: numb
     phase: 'succeeded',
     truth_certified: true,
     failures: [],
-    done_shards: 1 + rows / batch_size,
+    done_shards: 1 + Math.ceil(rows / batch_size),
   });
   expect(await probe.value('SELECT count(*) FROM counter WHERE n <> 1')).toBe('0');
   expect(await probe.value('SELECT sum(n) FROM counter')).toBe(String(rows));
   expect(await probe.value(`SELECT sum(rows_changed) FROM hxo_ledger`)).toBe(String(rows));
+}
+
+async function untilTransaction(probe: Probe, open: boolean): Promise<void> {
+  const end = performance.now() + 90_000;
+  while ((await probe.inTransaction()) !== open) {
+    if (performance.now() > end)
+      throw new Error(`No transaction has ${open ? 'begun' : 'ended'} within 90 s.`);
+    await sleep(1);
+  }
 }
