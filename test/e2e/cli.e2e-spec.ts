@@ -435,6 +435,7 @@ describe('proofs', () => {
       'stages[].scheduler',
       'stages[].phase',
       'stages[].total_final',
+      'stages[].capped_by',
       'stages[].slo_ms',
       'stages[].dependencies',
       'stages[].started_at',
@@ -481,6 +482,18 @@ describe('doctor', () => {
     const { code, stdout } = await hxo(['doctor', '--json']);
     expect(JSON.parse(stdout)).toMatchObject({ ok: true });
     expect(code).toBe(0);
+  });
+
+  it('says which findings are of this command and which of the server', async () => {
+    const { stdout } = await hxo(['doctor'], { env: { HXO_HOME: join(folder, 'another') } });
+    const [here, there] = stdout.split('\nThe server:\n');
+    expect(here).toMatch(/^Here, by the settings of this command.*:\n[^]*ok +home: .*another/);
+    expect(there).toMatch(/^ok +server: /);
+    const { checks } = JSON.parse((await hxo(['doctor', '--json'])).stdout) as {
+      checks: { name: string; of: string }[];
+    };
+    expect(checks.find(({ name }) => name === 'home')).toMatchObject({ of: 'command' });
+    expect(checks.find(({ name }) => name === 'server')).toMatchObject({ of: 'server' });
   });
 
   it('names what is wrong and the way out', async () => {

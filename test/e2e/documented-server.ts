@@ -48,7 +48,7 @@ export class DocumentedServer {
   url = '';
   private server: ServerProcess | undefined;
 
-  /** `files` are written into the folder: `workspace/` is what plans read, `executors/` what the server loads. */
+  /** `files` are written into the folder: `workspace/` is what plans read, `executors/` what the server loads, unless variables say otherwise. */
   constructor(
     private readonly variables: Environment,
     files: Readonly<Record<string, string>>,
@@ -64,10 +64,10 @@ export class DocumentedServer {
 
   async start(): Promise<void> {
     this.server = new ServerProcess(server_main, this.folder, {
-      ...this.variables,
-      HXO_PORT: '0',
       HXO_WORKSPACE: 'workspace',
       HXO_EXECUTORS: 'executors/*.mjs',
+      ...this.variables,
+      HXO_PORT: '0',
     });
     this.url = await this.server.listening();
   }

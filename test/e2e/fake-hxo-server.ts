@@ -103,6 +103,7 @@ export const submitted_status: StatusView = {
       phase: 'running',
       total_final: true,
       ...items,
+      capped_by: 'total_files',
       slo_ms: 120_000,
       dependencies: [],
       started_at: times.started_at,

@@ -137,11 +137,11 @@ it('the example works, its backfill on a table that its files have just made', a
   const { system, probe } = await migrating.setUp('sqlite');
   const people = `WITH p(id, n) AS (${probe.numbers(1, 12_000)})`;
   system.write(
-    'migrations/0001_customer.sql',
+    'examples/migrations/0001_customer.sql',
     'CREATE TABLE customer (id integer PRIMARY KEY, email text, email_key text);',
   );
   system.write(
-    'migrations/0002_people.sql',
+    'examples/migrations/0002_people.sql',
     `INSERT INTO customer (id, email) ${people} SELECT id, 'P' || id FROM p;`,
   );
   await started(system, probe);

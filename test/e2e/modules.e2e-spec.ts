@@ -80,7 +80,8 @@ it('runs layer after layer of what imports what, and says what lies deeper', asy
   });
   const report = await system.run(stage);
   expect(report).toMatchObject({ phase: 'succeeded', truth_certified: true });
-  expect(report.stages[0]).toMatchObject({ matched: 5, taken: 4, truncated: 1 });
+  expect(report.stages[0]).toMatchObject({ matched: 5, taken: 4, truncated: 1, capped_by: 'max_depth' });
+  expect(report.notes).toContain('Stage graph was capped by max_depth: 4 of 5 items taken, 1 left out.');
   const { items } = await system.server.client.shards(report.plan_id, { limit: 100 });
   expect(items.map(({ value }) => value)).toEqual([
     'ok-hostile.ts',

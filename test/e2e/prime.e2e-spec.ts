@@ -101,6 +101,15 @@ it('fills the registry and the content cache, with one root however often', asyn
     ...{ status: 404, body: { code: 'REGISTRY_ENTRY_NOT_FOUND' } },
   });
 
+  const unknown = await system.hxo('registry', '@site/ap');
+  expect(unknown.code).toBe(4);
+  expect(unknown.stderr).toContain('The registry has @site/app, @site/lib.');
+  const unnamed = await system.hxo('registry');
+  expect(unnamed.code).toBe(2);
+  expect(unnamed.stderr).toMatch(
+    /Name a module\. The registry has @site\/(app, @site\/lib|lib, @site\/app)\./,
+  );
+
   const second = await runs();
   expect(second.merkle_root).toBe(first.merkle_root);
   expect(second).toMatchObject({

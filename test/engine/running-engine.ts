@@ -134,7 +134,14 @@ export class RunningEngine {
   status(plan_id: PlanId): StatusView {
     const plan = this.store.planById(plan_id)!;
     const live = plan.finished_at === null ? this.engine.find(plan_id) : undefined;
-    const status = statusView(plan, this.store.stages(plan.plan_no), live, null, performance.now());
+    const status = statusView(
+      plan,
+      this.store.stages(plan.plan_no),
+      live,
+      null,
+      performance.now(),
+      () => null,
+    );
     for (const view of [status, ...status.stages]) {
       const { pending_shards, claimed_shards, running_shards, done_shards, failed_shards } = view;
       const sum = pending_shards + claimed_shards + running_shards + done_shards + failed_shards;

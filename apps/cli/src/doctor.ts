@@ -6,11 +6,16 @@ import type { HxoClient } from './client.js';
 import { CommandError, exit_codes } from './exit-codes.js';
 import { answer, openSession, type GlobalOptions } from './session.js';
 
-interface Check {
+interface Finding {
   readonly name: string;
   readonly result: 'ok' | 'warning' | 'failed';
   /** What was found and, unless it is fine, the way out. */
   readonly detail: string;
+}
+
+interface Check extends Finding {
+  /** Of what it speaks: this machine by the settings of this command, or the server, which has its own. */
+  readonly of: 'command' | 'server';
 }
 
 const node_minimum = [20, 19] as const;
@@ -26,24 +31,35 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .description('check settings, folders and the server, and say what to do')
     .action(async (_options: object, command: Command) => {
-      const checks = [
-        nodeCheck(process.versions.node),
-        ...settingsChecks(),
-        ...(await serverChecks(command)),
+      const here = [nodeCheck(process.versions.node), ...settingsChecks()];
+      const there = await serverChecks(command);
+      const checks: Check[] = [
+        ...here.map((check) => ({ ...check, of: 'command' as const })),
+        ...there.map((check) => ({ ...check, of: 'server' as const })),
       ];
       const { json = false } = command.optsWithGlobals<GlobalOptions>();
       answer({ json }, { ok: !checks.some(isFailed), checks }, () =>
-        checks.map((check) => `${check.result.padEnd(7)}  ${check.name}: ${check.detail}`).join('\n'),
+        [
+          'Here, by the settings of this command; a server that was started with others has others:',
+          ...here.map(lineOf),
+          '',
+          'The server:',
+          ...there.map(lineOf),
+        ].join('\n'),
       );
       if (checks.some(isFailed)) process.exitCode = exit_codes.failed;
     });
+}
+
+function lineOf({ name, result, detail }: Finding): string {
+  return `${result.padEnd(7)}  ${name}: ${detail}`;
 }
 
 function isFailed(check: Check): boolean {
   return check.result === 'failed';
 }
 
-function nodeCheck(version: string): Check {
+function nodeCheck(version: string): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const fits = major > node_minimum[0] || (major === node_minimum[0] && minor >= node_minimum[1]);
   return fits
@@ -55,7 +71,7 @@ function nodeCheck(version: string): Check {
       };
 }
 
-function settingsChecks(): Check[] {
+function settingsChecks(): Finding[] {
   let settings: Settings;
   try {
     settings = loadSettings();
@@ -69,7 +85,7 @@ function settingsChecks(): Check[] {
   }
   return [
     { name: 'settings', result: 'ok', detail: 'all valid' },
-    ...settings.warnings.map((detail): Check => ({ name: 'settings', result: 'warning', detail })),
+    ...settings.warnings.map((detail): Finding => ({ name: 'settings', result: 'warning', detail })),
     tokenCheck(settings),
     workspaceCheck(settings.workspace),
     writableCheck(settings.home),
@@ -77,7 +93,7 @@ function settingsChecks(): Check[] {
   ];
 }
 
-function tokenCheck({ tokens, host }: Settings): Check {
+function tokenCheck({ tokens, host }: Settings): Finding {
   const roles = Object.keys(tokens);
   return {
     name: 'tokens',
@@ -89,7 +105,7 @@ function tokenCheck({ tokens, host }: Settings): Check {
   };
 }
 
-function workspaceCheck(workspace: string): Check {
+function workspaceCheck(workspace: string): Finding {
   const isFolder = statSync(workspace, { throwIfNoEntry: false })?.isDirectory() ?? false;
   return isFolder
     ? { name: 'workspace', result: 'ok', detail: workspace }
@@ -100,7 +116,7 @@ function workspaceCheck(workspace: string): Check {
       };
 }
 
-function writableCheck(home: string): Check {
+function writableCheck(home: string): Finding {
   const folder = nearestExisting(home);
   try {
     accessSync(folder, constants.W_OK | constants.X_OK);
@@ -115,7 +131,7 @@ function writableCheck(home: string): Check {
   }
 }
 
-function diskCheck(home: string): Check {
+function diskCheck(home: string): Finding {
   const { bavail, bsize } = statfsSync(nearestExisting(home));
   const free_bytes = bavail * bsize;
   const free = `${(free_bytes / 1024 ** 3).toFixed(1)} GiB free`;
@@ -136,13 +152,13 @@ function diskCheck(home: string): Check {
   return { name: 'disk', result: 'ok', detail: free };
 }
 
-async function serverChecks(command: Command): Promise<Check[]> {
+async function serverChecks(command: Command): Promise<Finding[]> {
   try {
     const { client } = openSession(command);
     const { status, detail } = await client.readiness();
     if (status === 'not ready')
       return [{ name: 'server', result: 'failed', detail: `${client.url} is not ready: ${detail}` }];
-    const server: Check =
+    const server: Finding =
       status === 'ready'
         ? { name: 'server', result: 'ok', detail: `${client.url} is ready` }
         : { name: 'server', result: 'warning', detail: `${client.url} is disabled: ${detail}` };
@@ -154,8 +170,8 @@ async function serverChecks(command: Command): Promise<Check[]> {
 }
 
 /** Plans that make no progress because something is missing, an executor that no worker offers for one. */
-async function waitingPlans(client: HxoClient): Promise<Check[]> {
-  const waiting: Check[] = [];
+async function waitingPlans(client: HxoClient): Promise<Finding[]> {
+  const waiting: Finding[] = [];
   for (const phase of unfinished) {
     const { items } = await client.plans({ phase, limit: plans_max });
     for (const { plan_id, plan_name } of items) {

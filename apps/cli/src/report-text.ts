@@ -156,7 +156,7 @@ function truncationLines({ stages }: StatusView): string[] {
     .filter((stage) => (stage.truncated ?? 0) > 0)
     .map(
       (stage) =>
-        `${stage.id}: ${stage.truncated} of ${counted(stage.matched ?? 0, 'item')} left out by a cap; ${stage.taken} taken`,
+        `${stage.id}: ${stage.truncated} of ${counted(stage.matched ?? 0, 'item')} left out by ${stage.capped_by ?? 'a cap'}; ${stage.taken} taken`,
     );
 }
 

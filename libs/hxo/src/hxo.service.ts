@@ -291,12 +291,14 @@ export class HxoService extends Hxo {
   }
 
   private statusOf(plan: PlanRow): { readonly stages: readonly StageRow[]; readonly status: StatusView } {
-    const { store, engine, clock } = this.ports;
+    const { store, engine, clock, blueprint } = this.ports;
     const stages = readable(() => store.stages(plan.plan_no));
     const live = plan.finished_at === null ? this.live(plan) : undefined;
     const runs = this.ports.enabled || plan.phase === 'created';
     const waits_for = runs ? engine.waitsFor(plan.plan_id) : disabled;
-    const status = statusView(plan, stages, live, waits_for, clock.monotonic_ms());
+    const status = statusView(plan, stages, live, waits_for, clock.monotonic_ms(), (partitioner) =>
+      blueprint.capOf(partitioner),
+    );
     return { stages, status };
   }
 

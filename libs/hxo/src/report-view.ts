@@ -41,7 +41,7 @@ export function reportView(
     outputs: stages.flatMap((stage, i) =>
       stage.output === null ? [] : [{ stage: plan.spec.stages[i]!.id, ...stage.output }],
     ),
-    notes: notesOf(plan, stages, certificate !== null),
+    notes: notesOf(plan, stages, status, certificate !== null),
     certificate: certificate === null ? null : certificate.envelope,
     signer: certificate === null ? null : { key_id: certificate.key_id, public_key: certificate.public_key },
   };
@@ -74,14 +74,19 @@ function reuseView(plan: PlanRow, stages: readonly StageRow[], status: StatusVie
   };
 }
 
-function notesOf(plan: PlanRow, stages: readonly StageRow[], certified: boolean): string[] {
+function notesOf(
+  plan: PlanRow,
+  stages: readonly StageRow[],
+  status: StatusView,
+  certified: boolean,
+): string[] {
   const notes: string[] = [];
   stages.forEach((stage, i) => {
     const { id } = plan.spec.stages[i]!;
     if (stage.matched === 0) notes.push(`Stage ${id} found nothing to do.`);
     if ((stage.truncated ?? 0) > 0) {
       notes.push(
-        `Stage ${id} was capped: ${stage.taken} of ${counted(stage.matched!, 'item')} taken, ${stage.truncated} left out.`,
+        `Stage ${id} was capped by ${status.stages[i]!.capped_by ?? 'its partitioner'}: ${stage.taken} of ${counted(stage.matched!, 'item')} taken, ${stage.truncated} left out.`,
       );
     }
   });

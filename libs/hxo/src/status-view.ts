@@ -13,15 +13,20 @@ interface StageCounts extends CountsView {
   readonly reused_shards: number;
 }
 
-/** A plan's status in O(stages): no row of a shard is read. */
+/**
+ * A plan's status in O(stages): no row of a shard is read.
+ *
+ * @param capOf the config field by which a partitioner leaves items out; null when it has none
+ */
 export function statusView(
   plan: PlanRow,
   stages: readonly StageRow[],
   live: LivePlan | undefined,
   waits_for: string | null,
   monotonic_ms: number,
+  capOf: (partitioner: string) => string | null,
 ): StatusView {
-  const views = stages.map((stage, i) => stageView(stage, plan.spec.stages[i]!, live?.stages[i]));
+  const views = stages.map((stage, i) => stageView(stage, plan.spec.stages[i]!, live?.stages[i], capOf));
   const ended = isTerminal(plan.phase);
   return {
     plan_id: plan.plan_id,
@@ -69,7 +74,12 @@ export function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : utcSeconds(ms);
 }
 
-function stageView(stage: StageRow, spec: StageSpec, live: LiveStage | undefined): StageView {
+function stageView(
+  stage: StageRow,
+  spec: StageSpec,
+  live: LiveStage | undefined,
+  capOf: (partitioner: string) => string | null,
+): StageView {
   return {
     id: spec.id,
     kind: spec.kind,
@@ -83,6 +93,7 @@ function stageView(stage: StageRow, spec: StageSpec, live: LiveStage | undefined
     matched: stage.matched,
     taken: stage.taken,
     truncated: stage.truncated,
+    capped_by: (stage.truncated ?? 0) > 0 ? capOf(spec.partitioner) : null,
     slo_ms: spec.slo_ms,
     dependencies: spec.dependencies,
     started_at: timeOrNull(stage.started_at),

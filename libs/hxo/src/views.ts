@@ -53,6 +53,8 @@ export interface StageView extends CountsView {
   readonly matched: number | null;
   readonly taken: number | null;
   readonly truncated: number | null;
+  /** The field of the stage's config that left items out; null when nothing is, or its partitioner does not say. */
+  readonly capped_by: string | null;
   readonly slo_ms: number;
   readonly dependencies: readonly string[];
   readonly started_at: string | null;

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { PostgresServer } from './postgres.js';
@@ -10,6 +10,8 @@ export interface Probe {
   run(sql: string): Promise<void>;
   /** The first column of the first row, as text. */
   value(sql: string): Promise<string>;
+  /** Whether somebody has changed rows in a transaction that is still open, or died in one that nobody has rolled back yet. */
+  inTransaction(): Promise<boolean>;
   /** Statements that both understand, but for their numbers. */
   readonly numbers: (from: number, to: number) => string;
 }
@@ -80,14 +82,20 @@ function sqliteProbe(path: string): Probe {
     url: `sqlite:${path}`,
     run: async (sql) => open((db) => void db.exec(sql)),
     value: async (sql) => open((db) => String(db.prepare(sql).pluck().get())),
+    inTransaction: async () => existsSync(`${path}-journal`),
     numbers: (from, to) =>
       `WITH RECURSIVE g(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM g WHERE i < ${to}) SELECT i, 0 FROM g`,
   };
 }
 
 async function postgresProbe(postgres: PostgresServer, name: string): Promise<Probe> {
+  const url = await postgres.database(name);
+  const watch = await postgres.connect();
+  watch.on('error', () => undefined); // It ends with the server.
+  const in_transaction = `SELECT 1 FROM pg_stat_activity WHERE datname = '${name}' AND backend_xid IS NOT NULL`;
   return {
-    url: await postgres.database(name),
+    url,
+    inTransaction: async () => (await watch.query(in_transaction)).rows.length > 0,
     run: async (sql) => void (await postgres.run(sql, name)),
     value: async (sql) => String(Object.values((await postgres.run(sql, name))[0]!)[0]),
     numbers: (from, to) => `SELECT i, 0 FROM generate_series(${from}, ${to}) AS g(i)`,

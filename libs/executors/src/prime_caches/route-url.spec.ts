@@ -13,6 +13,7 @@ it.each([
     '/find?q=../x&u=http://a//b',
     'https://example.com/docs/find?q=../x&u=http://a//b',
   ],
+  ['https://example.com', '/a;v=1/b..;c', 'https://example.com/a;v=1/b..;c'],
   ['http://[::1]:3000', '/@user/a.b..c', 'http://[::1]:3000/@user/a.b..c'],
 ])('%s and %s make %s', (base, route, url) => {
   expect(routeUrl(base, route)).toBe(url);
@@ -37,6 +38,13 @@ it.each([
   '/.%2e/admin',
   '/a%2f..%2fadmin',
   '/a%5c..%5cadmin',
+  '/..;/admin',
+  '/a/..;v=1/admin',
+  '/.;/admin',
+  '/%2e%2e;/admin',
+  '/..%3B/admin',
+  '/.%2E%3bv=1/admin',
+  '/..;',
   '/.\t./admin',
   '/.\n./admin',
   '/\t/evil.test',

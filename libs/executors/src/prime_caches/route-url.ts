@@ -27,7 +27,8 @@ function faultOf(path: string): string | null {
   if (/%(?:2f|5c)/i.test(path)) return 'it has an encoded slash or backslash';
   // URL parsers drop tabs and line breaks wherever they are, and what is left may be a segment of dots.
   if (/\p{Cc}/u.test(path)) return 'it has a control character';
-  const dots = /^(?:\.|%2e){1,2}$/i;
+  // Some servers cut a segment's parameters off, from its first semicolon on, before they resolve dots (RFC 3986, 3.3).
+  const dots = /^(?:\.|%2e){1,2}(?:;|%3b|$)/i;
   return path.split('/').some((segment) => dots.test(segment)) ? 'it has a "." or ".." segment' : null;
 }
 

@@ -12,6 +12,11 @@ export class BlueprintLink {
     private readonly context: PartitionContext,
   ) {}
 
+  /** The config field by which a partitioner leaves items out; null when it has none, or is not there any more. */
+  capOf(partitioner: string): string | null {
+    return this.catalogue.partitioners.get(partitioner)?.cap ?? null;
+  }
+
   /** Throws HxoError BLUEPRINT_VIOLATION or NOT_IN_THIS_BUILD. */
   check(plan: PlanSpec): void {
     checkBlueprint(plan, this.catalogue);

@@ -52,6 +52,7 @@ export function dagDepth(openReader: () => ImportReader): Partitioner<ByDagDepth
   return {
     name: 'by_dag_depth',
     fields,
+    cap: 'max_depth',
     parse: (config) => parseFields('by_dag_depth', fields, config),
     partition: (config, { workspace }) => partition(config, workspace, openReader),
   };

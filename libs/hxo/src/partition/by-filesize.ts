@@ -78,6 +78,7 @@ const fields: ConfigFields<ByFilesizeConfig> = {
 export const byFilesize: Partitioner<ByFilesizeConfig> = {
   name: 'by_filesize',
   fields,
+  cap: 'total_files',
   parse: (config) => parseFields('by_filesize', fields, config),
   partition,
 };

@@ -96,6 +96,7 @@ const fields: ConfigFields<BySqlBatchConfig> = {
 export const bySqlBatch: Partitioner<BySqlBatchConfig> = {
   name: 'by_sql_batch',
   fields,
+  cap: 'total_rows',
   follows_dependencies: true,
   parse,
   precheck,

@@ -36,6 +36,8 @@ export interface Partitioner<Config = unknown> {
   readonly name: string;
   /** Its fields of a stage's config, for the documentation; those of this build all have them. */
   readonly fields?: ConfigFields<Config>;
+  /** The one field of its config that may leave items out, where there is one: status and report name it then. */
+  readonly cap?: string;
   /**
    * True when what it lists may be made by the stages that its stage depends on: such a stage with dependencies is
    * partitioned when they are done, not before the plan runs.
