@@ -1,13 +1,28 @@
-import { block_shards, blockOf, RowUnreadable, type ResultRow, type ReusableResult } from '#hxo';
+import {
+  block_shards,
+  blockOf,
+  parseResults,
+  RowUnreadable,
+  type ResultRow,
+  type ReusableResult,
+} from '#hxo';
 import type { ReuseEntity } from './entities.js';
 import { SqlitePlanReader } from './sqlite-reader.js';
 
+/** What is kept, in blocks and in characters of their lines. The largest blocks have 16 Mi of them. */
 const blocks_max = 16;
+const blocks_length_max = 64 * 2 ** 20;
+
+interface Block {
+  readonly results: ReadonlyMap<number, ResultRow>;
+  readonly length: number;
+}
 
 /** Finds results of certified plans by their content ids. */
 export class ReuseReader extends SqlitePlanReader {
   /** Blocks of results of certified plans, which change no more, those looked into last at the end. */
-  private readonly blocks = new Map<string, ReadonlyMap<number, ResultRow>>();
+  private readonly blocks = new Map<string, Block>();
+  private length = 0;
 
   find(cas: Uint8Array): ReusableResult | null {
     const at = this.sql(
@@ -32,15 +47,30 @@ export class ReuseReader extends SqlitePlanReader {
   private block({ plan_no, revision, stage_no, ordinal }: ReuseEntity): ReadonlyMap<number, ResultRow> {
     const block = blockOf(ordinal);
     const name = `${plan_no}/${revision}/${stage_no}/${block}`;
-    let results = this.blocks.get(name);
-    if (results === undefined) {
-      const from = block * block_shards;
-      const rows = this.results(plan_no, revision, stage_no, from, from + block_shards);
-      results = new Map(Array.from(rows, (row) => [row.ordinal, row]));
-      if (this.blocks.size === blocks_max) this.blocks.delete(this.blocks.keys().next().value!);
+    const known = this.blocks.get(name);
+    if (known !== undefined) {
+      this.blocks.delete(name);
+      this.blocks.set(name, known);
+      return known.results;
     }
-    this.blocks.delete(name);
-    this.blocks.set(name, results);
-    return results;
+    const read = this.read(plan_no, revision, stage_no, block * block_shards);
+    this.length += read.length;
+    for (const [oldest, { length }] of this.blocks) {
+      if (this.blocks.size < blocks_max && this.length <= blocks_length_max) break;
+      this.blocks.delete(oldest);
+      this.length -= length;
+    }
+    this.blocks.set(name, read);
+    return read.results;
+  }
+
+  private read(plan_no: number, revision: number, stage_no: number, from: number): Block {
+    const results = new Map<number, ResultRow>();
+    let length = 0;
+    for (const batch of this.resultBatches(plan_no, revision, stage_no, from, from + block_shards)) {
+      for (const row of parseResults(batch)) results.set(row.ordinal, row);
+      length += batch.lines.length;
+    }
+    return { results, length };
   }
 }

@@ -62,6 +62,8 @@ export function stageRow(row: StageEntity): StageRow {
 export function segmentRow(row: SegmentEntity): Segment {
   const damaged = damageOf('segment', { stage_no: row.stage_no, ordinal: row.first_ordinal });
   if (!Buffer.isBuffer(row.cas) || row.cas.length !== row.count * hash_bytes) throw damaged('cas or count');
+  // SQLite keeps any type in any column.
+  if (typeof row.lines !== 'string') throw damaged('lines');
   return {
     first_ordinal: row.first_ordinal,
     count: row.count,
@@ -85,7 +87,6 @@ export function bundleRow(row: BundleEntity): BundleRow {
 
 export function resultBatch(row: ResultEntity): ResultBatch {
   const { stage_no, first_ordinal, lines } = row;
-  // SQLite keeps any type in any column.
   if (typeof lines !== 'string') throw damageOf('result', { stage_no, ordinal: first_ordinal })('lines');
   return row;
 }

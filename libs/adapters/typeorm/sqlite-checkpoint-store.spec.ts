@@ -285,6 +285,117 @@ describe('segments', () => {
   });
 });
 
+describe('results that are large', () => {
+  const mib = 2 ** 20;
+  const batch = (first_ordinal: number, mibs: number, mark = 'a') => ({
+    ...{ stage_no: 0, first_ordinal, count: 1, failed: 0, attempt: 1, source_plan_no: null },
+    ...{ worker: 'w', finished_at: 1 },
+    lines: `${first_ordinal}\t0\tdone\t\t\t"${mark.repeat(mibs * mib)}"\n`,
+  });
+  const insert = (...batches: ReturnType<typeof batch>[]) =>
+    store.write((tx) => tx.insertResults(1, 1, batches), 'engine');
+  /** Changes what the file holds: whoever still has the old text has kept it in memory. */
+  const change = (first_ordinal: number): void => {
+    const { db } = store as unknown as { db: Database.Database };
+    db.prepare('UPDATE result SET lines = ? WHERE first_ordinal = ?').run(
+      batch(first_ordinal, 0).lines,
+      first_ordinal,
+    );
+  };
+
+  it('are read some MiB ahead at most, however few rows that is', async () => {
+    await insert(...[0, 1, 2, 3].map((i) => batch(i * 256, 3)));
+    const read: number[] = [];
+    for (const { lines } of store.resultBatches(1, 1, 0)) {
+      read.push(Math.floor(lines.length / mib));
+      for (const ordinal of [512, 768]) change(ordinal);
+    }
+    expect(read).toEqual([3, 3, 0, 0]);
+  });
+
+  it('are read in pages without a row twice or none, small ones among them', async () => {
+    const rows = Array.from({ length: 70 }, (_, i) => batch(i * 256, i % 9 === 4 ? 5 : 0));
+    await insert(...rows);
+    const firsts = [...store.resultBatches(1, 1, 0)].map(({ first_ordinal }) => first_ordinal);
+    expect(firsts).toEqual(rows.map(({ first_ordinal }) => first_ordinal));
+    const some = [...store.resultBatches(1, 1, 0, 300, 16 * 256)].map(({ first_ordinal }) => first_ordinal);
+    expect(some).toEqual(firsts.slice(2, 16));
+  });
+
+  it('segments are read so, too', async () => {
+    const lines = `1\t\t"${'a'.repeat(3 * mib)}"\n`;
+    const segment = { count: 1, wave: 0, cas: Buffer.alloc(32), lines, digest: sha256(lines), misses: '-' };
+    await store.write((tx) => {
+      for (let i = 0; i < 4; i++) tx.insertSegment(1, 0, { first_ordinal: i, ...segment });
+    }, 'engine');
+    const { db } = store as unknown as { db: Database.Database };
+    const read: number[] = [];
+    for (const { wave } of store.segments(1, 0)) {
+      read.push(wave);
+      db.exec('UPDATE segment SET wave = 1 WHERE first_ordinal > 1');
+    }
+    expect(read).toEqual([0, 0, 1, 1]);
+  });
+
+  describe('and may be reused', () => {
+    const cas = (ordinal: number): Buffer => Buffer.alloc(32, String(ordinal).padStart(8, '0'));
+    const digest = 'a'.repeat(64) as never;
+    const offer = async (...batches: ReturnType<typeof batch>[]): Promise<void> => {
+      await insert(...batches);
+      await store.write((tx) => {
+        const artifact = { digest, bytes: 1 };
+        const certificate = { envelope: {}, key_id: digest, public_key: '' };
+        tx.insertCertificate(1, 1, { ...certificate, leaves: artifact, records: artifact });
+        for (const { first_ordinal } of batches) {
+          const segment = { first_ordinal, count: 1, wave: 0, lines: '', digest, misses: '' };
+          tx.fillReuse(1, 1, 0, { ...segment, cas: cas(first_ordinal) });
+        }
+      }, 'engine');
+    };
+    const size = (ordinal: number): number => Math.floor(store.reusable(cas(ordinal))!.value.length / mib);
+
+    it('are kept within some MiB, those looked for last', async () => {
+      const blocks = [0, 1, 2, 3, 4].map((i) => i * 256);
+      await offer(...blocks.map((first_ordinal) => batch(first_ordinal, 15)));
+      expect(blocks.map(size)).toEqual([15, 15, 15, 15, 15]);
+      blocks.forEach(change);
+      // The first has made room for the last. Looked into again, it makes no more room than it needs.
+      expect([256, 512, 768, 1024, 0].map(size)).toEqual([15, 15, 15, 15, 0]);
+      expect([256, 512, 768, 1024].map(size)).toEqual([15, 15, 15, 15]);
+    });
+
+    it('are kept whole, when one is larger than all that is kept', async () => {
+      await offer(batch(0, 80), batch(256, 1));
+      expect([size(0), size(0)]).toEqual([80, 80]);
+      change(0);
+      expect([size(0), size(256), size(0)]).toEqual([80, 1, 0]);
+    });
+
+    it('are read once for the segments of a block', async () => {
+      const batches = Array.from({ length: 64 }, (_, i) => batch(i, 0));
+      await insert(...batches);
+      const db = (store as unknown as { db: Database.Database }).db;
+      // SQLite tells of every row that a query looks at.
+      let parsed = 0;
+      db.function('looked_at', (lines: unknown) => {
+        parsed++;
+        return lines;
+      });
+      db.exec(`ALTER TABLE result RENAME TO held;
+        CREATE TEMP VIEW result AS SELECT plan_no, revision, stage_no, first_ordinal, count, failed, attempt,
+          source_plan_no, worker, finished_at, looked_at(lines) AS lines FROM held`);
+      await store.write((tx) => {
+        for (const { first_ordinal } of batches) {
+          const segment = { first_ordinal, count: 1, wave: 0, lines: '', digest, misses: '' };
+          tx.fillReuse(1, 1, 0, { ...segment, cas: cas(first_ordinal) });
+        }
+      }, 'engine');
+      expect(parsed).toBe(64);
+      expect(db.prepare('SELECT count(*) FROM reuse').pluck().get()).toBe(64);
+    });
+  });
+});
+
 describe('leadership', () => {
   it('is given to one store at a time', async () => {
     const second = open();

@@ -142,10 +142,13 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   ): { readonly stage_no: number; readonly result: ResultRow }[] {
     const rows = this.sql(
       `SELECT * FROM result WHERE plan_no = ? AND revision = ? AND failed > 0 ORDER BY stage_no, first_ordinal LIMIT ?`,
-    ).all(plan_no, revision, limit) as ResultEntity[];
-    return rows
-      .flatMap((row) => parseResults(resultBatch(row)).map((result) => ({ stage_no: row.stage_no, result })))
-      .filter(({ result }) => result.status === 'failed')
+    ).iterate(plan_no, revision, limit) as IterableIterator<ResultEntity>;
+    const failed: { readonly stage_no: number; readonly result: ResultRow }[] = [];
+    // Row by row: what was done beside them may be much more than they are.
+    for (const row of rows)
+      for (const result of parseResults(resultBatch(row)))
+        if (result.status === 'failed') failed.push({ stage_no: row.stage_no, result });
+    return failed
       .sort((a, b) => a.stage_no - b.stage_no || a.result.ordinal - b.result.ordinal)
       .slice(0, limit);
   }

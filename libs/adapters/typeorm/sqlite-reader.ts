@@ -15,8 +15,12 @@ import {
 import type { CertificateEntity, PlanEntity, ResultEntity, SegmentEntity, StageEntity } from './entities.js';
 import { certificateRow, planRow, resultBatch, segmentRow, stageRow } from './rows.js';
 
-/** Rows read at a time by the iterators: a statement is never left open between two turns of a consumer. */
+/**
+ * What the iterators read at a time, in rows and in characters of their lines; the row that goes beyond is the page's last. A
+ * statement is never left open between two turns of a consumer.
+ */
 const page_rows = 16;
+const page_length_max = 4 * 2 ** 20;
 
 /** Reads plans over one connection: the store's own, or a read-only one of a thread or of `hxo verify --store`. */
 export class SqlitePlanReader implements PlanReader {
@@ -47,12 +51,8 @@ export class SqlitePlanReader implements PlanReader {
       'SELECT * FROM segment WHERE plan_no = ? AND stage_no = ? AND first_ordinal >= ? ORDER BY first_ordinal LIMIT ' +
         String(page_rows),
     );
-    for (let next = first.first ?? 0; ;) {
-      const rows = page.all(plan_no, stage_no, next) as SegmentEntity[];
-      if (rows.length === 0) return;
-      yield* rows.map(segmentRow);
-      next = rows.at(-1)!.first_ordinal + 1;
-    }
+    const read = (next: number) => page.iterate(plan_no, stage_no, next) as IterableIterator<SegmentEntity>;
+    yield* paged(first.first ?? 0, segmentRow, read);
   }
 
   *resultBatches(
@@ -68,12 +68,9 @@ export class SqlitePlanReader implements PlanReader {
        ORDER BY first_ordinal LIMIT ${page_rows}`,
     );
     const end = Math.min(below, Number.MAX_SAFE_INTEGER);
-    for (let next = from; next < end;) {
-      const rows = page.all(plan_no, revision, stage_no, next, end) as ResultEntity[];
-      yield* rows.map(resultBatch);
-      if (rows.length < page_rows) return;
-      next = rows.at(-1)!.first_ordinal + 1;
-    }
+    const read = (next: number) =>
+      page.iterate(plan_no, revision, stage_no, next, end) as IterableIterator<ResultEntity>;
+    yield* paged(from, resultBatch, read);
   }
 
   countResults(plan_no: number, revision: number, stage_no: number, from: number, below: number): number {
@@ -131,6 +128,27 @@ export class SqlitePlanReader implements PlanReader {
       this.statements.set(text, statement);
     }
     return statement;
+  }
+}
+
+/** Rows as the engine knows them, read a page at a time. `read` begins with the row of an ordinal, or the first after it. */
+function* paged<Entity, Row extends { readonly first_ordinal: number; readonly lines: string }>(
+  from: number,
+  rowOf: (entity: Entity) => Row,
+  read: (next: number) => Iterable<Entity>,
+): IterableIterator<Row> {
+  for (let next = from; ;) {
+    const page: Row[] = [];
+    let length = 0;
+    for (const entity of read(next)) {
+      const row = rowOf(entity);
+      page.push(row);
+      length += row.lines.length;
+      if (length > page_length_max) break;
+    }
+    yield* page;
+    if (page.length < page_rows && length <= page_length_max) return;
+    next = page.at(-1)!.first_ordinal + 1;
   }
 }
 

@@ -33,7 +33,10 @@ export class SqliteTransaction implements Transaction {
   private readonly statements = new Map<string, Statement>();
 
   private readonly reader: SqlitePlanReader;
-  /** The block of results that was asked for last: a report that comes twice asks for all of its shards. */
+  /**
+   * The block of results that was asked for last: a report that comes twice asks for all of its shards, and segments may be
+   * much smaller than a block.
+   */
   private standing: { readonly name: string; readonly results: ReadonlyMap<number, ResultRow> } | null = null;
 
   constructor(private readonly db: Database) {
@@ -205,13 +208,22 @@ export class SqliteTransaction implements Transaction {
   }
 
   standingResult(plan_no: number, revision: number, stage_no: number, ordinal: number): ResultRow | null {
-    const from = blockOf(ordinal) * block_shards;
-    const name = `${plan_no}/${revision}/${stage_no}/${from}`;
+    return this.standingBlock(plan_no, revision, stage_no, blockOf(ordinal)).get(ordinal) ?? null;
+  }
+
+  private standingBlock(
+    plan_no: number,
+    revision: number,
+    stage_no: number,
+    block: number,
+  ): ReadonlyMap<number, ResultRow> {
+    const name = `${plan_no}/${revision}/${stage_no}/${block}`;
     if (this.standing?.name !== name) {
+      const from = block * block_shards;
       const rows = this.reader.results(plan_no, revision, stage_no, from, from + block_shards);
       this.standing = { name, results: new Map(Array.from(rows, (row) => [row.ordinal, row])) };
     }
-    return this.standing.results.get(ordinal) ?? null;
+    return this.standing.results;
   }
 
   insertFailure(plan_no: number, stage_no: number, failure: FailureRow): boolean {
@@ -233,7 +245,6 @@ export class SqliteTransaction implements Transaction {
 
   fillReuse(plan_no: number, revision: number, stage_no: number, segment: Segment): void {
     const { first_ordinal, count } = segment;
-    const results = this.reader.results(plan_no, revision, stage_no, first_ordinal, first_ordinal + count);
     // What counts for nobody yet must not hide what a certified plan offers: this plan may still be stopped.
     const insert = this.sql(
       `INSERT INTO reuse (cas, plan_no, revision, stage_no, ordinal) VALUES (?, ?, ?, ?, ?)
@@ -244,10 +255,14 @@ export class SqliteTransaction implements Transaction {
           OR NOT EXISTS (SELECT 1 FROM certificate AS other
                          WHERE other.plan_no = reuse.plan_no AND other.revision = reuse.revision)`,
     );
-    for (const { ordinal, status, source_plan_no } of results) {
-      if (status !== 'done' || source_plan_no !== null) continue;
-      const at = (ordinal - first_ordinal) * 32;
-      insert.run(segment.cas.subarray(at, at + 32), plan_no, revision, stage_no, ordinal);
+    let results = this.standingBlock(plan_no, revision, stage_no, blockOf(first_ordinal));
+    for (let i = 0; i < count; i++) {
+      const ordinal = first_ordinal + i;
+      if (ordinal % block_shards === 0)
+        results = this.standingBlock(plan_no, revision, stage_no, blockOf(ordinal));
+      const result = results.get(ordinal);
+      if (result?.status !== 'done' || result.source_plan_no !== null) continue;
+      insert.run(segment.cas.subarray(i * 32, (i + 1) * 32), plan_no, revision, stage_no, ordinal);
     }
   }
 
