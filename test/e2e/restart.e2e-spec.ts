@@ -1,5 +1,8 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { leftOf } from './support/processes.js';
 import { scriptedStage, with_scripted, writeScript } from './support/scripted.js';
 import { System } from './support/system.js';
@@ -51,6 +54,93 @@ it('a caller that stalls delays the end by no more than the grace', async () => 
   await system.server.process.stop();
   expect(performance.now() - begun).toBeLessThan(4_000);
   stalled.destroy();
+});
+
+describe('callers at SIGTERM of an idle server', () => {
+  const bytes = 48 * 2 ** 20; // Much more than the buffers of a connection hold.
+  let digest: string;
+
+  beforeAll(() => {
+    const blob = randomBytes(bytes);
+    digest = createHash('sha256').update(blob).digest('hex');
+    const folder = join(system.home, 'artifacts', digest.slice(0, 2));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, digest.slice(2)), blob);
+  });
+
+  const connected = async (text: string): Promise<Socket> => {
+    const { hostname, port } = new URL(system.server.url);
+    const socket = connect(Number(port), hostname).on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(text);
+    return socket;
+  };
+  const head = (line: string): string => `${line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Admiral\r\n`;
+  const download = (): Promise<Socket> =>
+    connected(`${head(`GET /api/hxo/artifacts/${digest}`)}Connection: close\r\n\r\n`);
+  const stopped = async (): Promise<number> => {
+    const begun = performance.now();
+    await system.server.process.stop();
+    return performance.now() - begun;
+  };
+
+  it('cost nothing of the drain when they say nothing', async () => {
+    await system.start();
+    const silent = await Promise.all([connected(''), connected(head('GET /health/live'))]);
+    expect(await system.ask('GET', '/health/live')).toMatchObject({ status: 200 });
+    expect(await stopped()).toBeLessThan(1_500);
+    expect(system.server.process.logTail()).not.toContain('cut off');
+    for (const socket of silent) socket.destroy();
+  });
+
+  it('cost little of it when they stand still, and are named in the log', async () => {
+    await system.start();
+    const post = 'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"name":';
+    const [reader, writer] = await Promise.all([download(), connected(head('POST /api/hxo/plan') + post)]);
+    await once(reader, 'readable'); // And nothing of it is ever read.
+    expect(await stopped()).toBeLessThan(4_000);
+    const why = 'its caller stood still for 1000 ms';
+    const told = system.server.process.logTail();
+    expect(told).toContain('HTTP requests cut off: 2: ');
+    expect(told).toContain(`GET /api/hxo/artifacts/${digest} (${why})`);
+    expect(told).toContain(`POST /api/hxo/plan (${why})`);
+    for (const socket of [reader, writer]) socket.destroy();
+  });
+
+  it('are answered to the end while they read, slowly too', async () => {
+    await system.start();
+    const reader = await download();
+    let read = 0;
+    let pauses = 0;
+    reader.on('data', take);
+    const ended = once(reader, 'end');
+    function take(chunk: Buffer): void {
+      read += chunk.length;
+      if (read < ++pauses * 2 ** 22) return void pauses--;
+      reader.pause();
+      setTimeout(() => reader.resume(), 200);
+    }
+    await once(reader, 'pause');
+    const [ms] = await Promise.all([stopped(), ended]);
+    expect(ms).toBeGreaterThan(1_200);
+    expect(read).toBeGreaterThan(bytes);
+    expect(system.server.process.logTail()).not.toContain('cut off');
+  });
+
+  it('are cut off at the end of the drain, however they read, and are named in the log', async () => {
+    await system.start({ HXO_DRAIN_MS: '1500' });
+    const reader = await download();
+    const slowly = setInterval(() => void reader.read(2 ** 16), 10);
+    reader.pause();
+    const ms = await stopped();
+    clearInterval(slowly);
+    reader.destroy();
+    expect(ms).toBeGreaterThan(1_400);
+    expect(ms).toBeLessThan(4_000);
+    expect(system.server.process.logTail()).toContain(
+      `HTTP requests cut off: 1: GET /api/hxo/artifacts/${digest} (not answered in time).`,
+    );
+  });
 });
 
 it('HXO_ENABLED=false: reads answer, writes are refused, nothing resumes', async () => {

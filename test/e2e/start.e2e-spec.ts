@@ -153,10 +153,14 @@ it('a worker ends under SIGTERM after Redis has gone', async () => {
   const child = run('worker', { HXO_REDIS_URL: redis.url, HXO_DRAIN_MS: '1000' });
   for await (const line of createInterface({ input: child.stdout! }))
     if (line.includes('is listening')) break;
-  child.stdout!.resume();
+  let output = '';
+  child.stdout!.on('data', (chunk) => (output += String(chunk)));
   await redis.kill();
   const begun = performance.now();
   child.kill('SIGTERM');
-  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(await once(child, 'close')).toEqual([0, null]);
   expect(performance.now() - begun).toBeLessThan(8_000);
+  expect(output).toContain(
+    'Redis did not answer within 3000 ms. Bundles without a last report, to run again: 0.',
+  );
 });

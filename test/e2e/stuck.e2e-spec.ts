@@ -58,6 +58,11 @@ it('SIGTERM ends stuck shards with the server; they are tried again at the next 
   await system.start({ HXO_DRAIN_MS: '300' });
   const plan_id = await stuckForAnHour();
   await system.server.process.stop();
+  expect(system.server.process.logTail()).toMatch(
+    new RegExp(
+      `drain time of 300 ms is over\\. Bundles cut off, to run again: 1 of stage \\w+ of plan ${plan_id}, 1 of `,
+    ),
+  );
   expect(await leftOf(system.pids, 0)).toEqual([]);
   await system.start();
   await system.until(plan_id, ({ running_shards }) => running_shards === 2);

@@ -18,6 +18,7 @@ import { readyMembers } from '../../ready-members.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background/options.js';
+import { Connections } from './connections.js';
 import { configureHttp } from './http-server.js';
 import { PlanLog } from './plan-log.js';
 
@@ -100,15 +101,16 @@ async function main(settings: Settings, log: Log): Promise<void> {
   await engine.start(settings.enabled);
   await app.init();
   const server: Server = app.getHttpServer();
+  const connections = new Connections(server);
   const url = await listen(server, { variable: 'HXO_PORT', port: settings.port, host: settings.host });
   stopOnSignal(async (signal) => {
     log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
     const begun = performance.now();
     await engine.drain(settings.drain_ms);
-    // A caller that reads slowly, or not at all, has the rest of the grace to take its answer.
-    const rest_ms = Math.max(0, settings.drain_ms - (performance.now() - begun));
-    setTimeout(() => server.closeAllConnections(), rest_ms).unref();
     plan_log.close();
+    const cut_off = await connections.end(Math.max(0, settings.drain_ms - (performance.now() - begun)));
+    if (cut_off.length > 0)
+      log.warn(`HTTP requests cut off: ${cut_off.length}: ${cut_off.slice(0, 10).join(', ')}.`);
     await app.close();
     await background.close();
     cache.close();

@@ -62,8 +62,13 @@ export class BundleWorker implements TransportSink {
   async stop(grace_ms: number): Promise<void> {
     if (this.announcing !== null) clearInterval(this.announcing);
     // With Redis away, what is to be told to it waits for ever.
-    const limit = sleep(grace_ms + farewell_ms, undefined, { ref: false });
-    await Promise.race([this.farewell(grace_ms), limit]);
+    const limit = sleep(grace_ms + farewell_ms, false, { ref: false });
+    const told = await Promise.race([this.farewell(grace_ms).then(() => true), limit]);
+    if (!told) {
+      this.options.log(
+        `Redis did not answer within ${grace_ms + farewell_ms} ms. Bundles without a last report, to run again: ${this.running.size}.`,
+      );
+    }
     for (const connection of [this.redis, this.listening, ...this.consuming]) connection.disconnect();
   }
 

@@ -89,6 +89,11 @@ export class Seat {
     return this.#held.length > 0;
   }
 
+  /** What its member has begun and not ended. */
+  get running(): readonly Bundle[] {
+    return this.#held.filter(({ begun_at }) => begun_at !== undefined).map(({ bundle }) => bundle);
+  }
+
   /** May it take a bundle now? */
   get open(): boolean {
     if (this.#rest_timer !== undefined || this.#ending !== undefined) return false;

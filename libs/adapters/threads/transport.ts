@@ -125,6 +125,12 @@ class ThreadTransport implements Transport {
     this.#lose(this.#queue.splice(0), 'stopping');
     for (const seat of this.#allSeats()) seat.drain();
     await this.#idleWithin(grace_ms);
+    const cut_off = this.#allSeats().flatMap((seat) => seat.running);
+    if (cut_off.length > 0) {
+      this.options.log(
+        `The drain time of ${grace_ms} ms is over. Bundles cut off, to run again: ${counted(cut_off)}.`,
+      );
+    }
     await Promise.all(this.#allSeats().map((seat) => seat.stop()));
     clearInterval(this.#heartbeat_timer);
     clearInterval(this.#watch_timer);
@@ -201,6 +207,16 @@ class ThreadTransport implements Transport {
       };
     });
   }
+}
+
+/** How many bundles of which stages, for people. */
+function counted(bundles: readonly Bundle[]): string {
+  const counts = new Map<string, number>();
+  for (const { plan_id, stage } of bundles) {
+    const of = `stage ${stage} of plan ${plan_id}`;
+    counts.set(of, (counts.get(of) ?? 0) + 1);
+  }
+  return Array.from(counts, ([of, count]) => `${count} of ${of}`).join(', ');
 }
 
 function memberEnvironment(env: ThreadTransportOptions['env']): Record<string, string> {
