@@ -2,11 +2,16 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
 import { loadSettings, preparePlaces, SettingsError, type Program, type Settings } from '#settings';
 import { createLog, type Log } from '#adapters/pino';
 
 /** Exit code of a program that refuses to start. */
 const exit_refused = 1;
+
+// Garbage is collected when the heap has grown by half since the last time. V8 lets it grow up to fourfold: that saves no time
+// here, and costs a process some 60 MB.
+setFlagsFromString('--heap-growing-percent=50');
 
 /**
  * Runs a program by its settings. When it cannot start, one message says why and what to do, and it exits 1; where the

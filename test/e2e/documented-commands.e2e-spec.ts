@@ -178,8 +178,9 @@ describe('README.md', () => {
       ([, name]) => name!,
     );
     expect(Object.keys(package_json.scripts)).toEqual(expect.arrayContaining(named));
-    expect(package_json.scripts.start).toBe('exec node --max-semi-space-size=8 dist/apps/api/src/main.js');
-    expect(operations.text).toContain(package_json.scripts.start!.replace('exec ', '`'));
+    expect(package_json.scripts.start).toBe('exec node dist/apps/api/src/main.js');
+    for (const script of ['start', 'start:worker'])
+      expect(operations.text).toContain(package_json.scripts[script]!.replace('exec ', '`'));
     expect(existsSync('.ci/run')).toBe(true);
   });
 

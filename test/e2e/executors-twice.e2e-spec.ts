@@ -96,6 +96,7 @@ function makeCounter({ target }: Place): void {
   db.close();
 }
 
+const redis_dir = mkdtempSync(join(tmpdir(), 'hxo-twice-redis-'));
 let redis_server: RedisProcess;
 let redis: Redis;
 let site: Server;
@@ -202,7 +203,7 @@ const cases: readonly Case[] = [
 
 beforeAll(async () => {
   process.stdout.write(`executors twice: HXO_TEST_SEED=${seed}\n`);
-  redis_server = await RedisProcess.start(mkdtempSync(join(tmpdir(), 'hxo-twice-redis-')));
+  redis_server = await RedisProcess.start(redis_dir);
   redis = new Redis(redis_server.url);
   site = createServer(({ url }, response) => {
     asked.push(url!);
@@ -214,11 +215,14 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
-  redis.disconnect();
-  await redis_server.kill();
-  site.close();
-  site.closeAllConnections();
+  redis?.disconnect();
+  await redis_server?.kill();
+  rmSync(redis_dir, { recursive: true });
+  site?.close();
+  site?.closeAllConnections();
 });
+
+const programs = new Set<PoolProgram>();
 
 /** A pool in a program of its own. */
 class PoolProgram {
@@ -233,6 +237,7 @@ class PoolProgram {
     const script = 'test/fixtures/executors/pool-server.mjs';
     this.child = fork(script, [JSON.stringify(options)], { detached: true, execArgv: [] });
     this.closed = once(this.child, 'close');
+    programs.add(this);
     this.child.on(
       'message',
       (message: Record<'type' | 'reason' | 'outcomes', string> & { final: boolean }) => {
@@ -263,6 +268,7 @@ class PoolProgram {
 
   /** SIGKILL to the program and to the processes of its pool. */
   async kill(): Promise<void> {
+    programs.delete(this);
     process.kill(-this.pid, 'SIGKILL');
     await this.closed;
     while (processesOf([this.pid]).length > 0) await sleep(5);
@@ -381,6 +387,8 @@ async function inPlace(each: Case, work: (place: Place, bundle: Bundle) => Promi
     each.setUp(place);
     await work(place, await bundleOf(each, place));
   } finally {
+    // Those of a test that failed.
+    for (const program of programs) await program.kill();
     rmSync(place.dir, { recursive: true });
   }
 }

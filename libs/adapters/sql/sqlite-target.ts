@@ -116,17 +116,9 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
       this.#db = undefined;
     }
     refuseOwnFiles(this.name, this.path, file, this.options.forbidden);
-    try {
-      const db = new this.#Sqlite(this.path, { fileMustExist: true, timeout: lock_wait_default_ms });
-      db.defaultSafeIntegers(true);
-      // The ledger's row must be as durable as HXO's own record of the shard.
-      db.pragma('synchronous = FULL');
-      this.#db = db;
-      this.#file = file;
-      return db;
-    } catch (error) {
-      throw sqliteError(this.name, error);
-    }
+    this.#db = openSqlite(this.#Sqlite, this.name, this.path);
+    this.#file = file;
+    return this.#db;
   }
 }
 
@@ -217,6 +209,20 @@ function refuseOwnFiles(
       'TARGET_UNKNOWN',
       `target ${name} is one of HXO's own files. Point ${targetVariable(name)} at a database of yours.`,
     );
+  }
+}
+
+function openSqlite(Sqlite: typeof Database, name: string, path: string): Database.Database {
+  let db: Database.Database | undefined;
+  try {
+    db = new Sqlite(path, { fileMustExist: true, timeout: lock_wait_default_ms });
+    db.defaultSafeIntegers(true);
+    // The ledger's row must be as durable as HXO's own record of the shard.
+    db.pragma('synchronous = FULL');
+    return db;
+  } catch (error) {
+    db?.close();
+    throw sqliteError(name, error);
   }
 }
 

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -67,6 +67,23 @@ describe('SQLite', () => {
       message: expect.stringContaining('HXO_TARGET_IT_URL') as string,
     });
     expect(() => new Database(path, { fileMustExist: true })).toThrow();
+  });
+
+  it('keeps no connection to a file that is no database', async () => {
+    const path = join(folder, 'no-database.db');
+    writeFileSync(path, 'x'.repeat(5_000));
+    await expect(open(path).query('SELECT 1')).rejects.toMatchObject({
+      code: 'SQL_ERROR',
+      message: expect.stringContaining('SQLITE_NOTADB') as string,
+    });
+    const linked = readdirSync('/proc/self/fd').map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return ''; // The descriptor that lists them is closed by now.
+      }
+    });
+    expect(linked).not.toContain(path);
   });
 
   it('rolls back what throws, keeps what does not, and says what is wrong', async () => {

@@ -13,7 +13,9 @@ import {
 } from '../../../test/engine/fake-transport.js';
 import { by_waves, catalogue, RunningEngine, type Stage } from '../../../test/engine/running-engine.js';
 import type { Executor } from './execute/contract.js';
+import type { Partitioner } from './partition/contract.js';
 import type { PlanId } from './plan/plan-spec.js';
+import { ConfigError } from './plan/stage-config.js';
 import type { StatusView } from './views.js';
 
 let hxo: RunningEngine;
@@ -132,6 +134,24 @@ describe('stages', () => {
     const status = await hxo.run([stage('none', 0), stage('also', 0, { executor: 'collecting' })]);
     expect(status).toMatchObject({ phase: 'succeeded', total_shards: 0, truth_certified: true });
     expect(hxo.transport.bundles.map(({ work }) => work.type)).toEqual(['collect']);
+  });
+
+  it('go on after a restart when their config is none of the new build, once they are partitioned', async () => {
+    await start({ durable: false, work: () => new Promise(() => {}) });
+    const partitioners = catalogue.partitioners as Map<string, Partitioner>;
+    const by_turns = partitioners.get('by_turns')!;
+    const plan_id = await hxo.submit([stage('s', 30, { partitioner: 'by_turns' })]);
+    await hxo.until(plan_id, ({ phase }) => phase === 'running');
+    const parse = (): never => {
+      throw new ConfigError('waves', 'waves is no field of by_turns.');
+    };
+    partitioners.set('by_turns', { ...by_turns, parse });
+    try {
+      await hxo.restart();
+      expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 30 });
+    } finally {
+      partitioners.set('by_turns', by_turns);
+    }
   });
 });
 

@@ -50,7 +50,7 @@ function isOneByOne(stage: StageSpec, { catalogue, partition_context }: EnginePo
   try {
     return partitioner.one_by_one(partitionerConfig(partitioner, stage, catalogue), partition_context);
   } catch (error) {
-    // A config that an earlier build took: partitioning tells of it, unless that is done.
+    // A config that an earlier build took must not keep HXO from starting: partitioning tells of it, unless that is done.
     if (error instanceof ConfigError) return false;
     throw error;
   }

@@ -21,7 +21,7 @@ const api_main = here('../../../dist/apps/api/src/main.js');
 const worker_main = here('../../../dist/apps/worker/src/main.js');
 const { scripts } = JSON.parse(readFileSync(here('../../../package.json'), 'utf8'));
 /** Node's options with which a server is started as the README says. */
-const nodeOptions = (script) => /^exec node (.*) \S+\.js$/.exec(scripts[script])[1];
+const nodeOptions = (script) => /^exec node (.*?) ?\S+\.js$/.exec(scripts[script])[1];
 const sample_ms = 20;
 const warm_up_shards = 50_000;
 const warm_up_shards_waiting = 1_000;

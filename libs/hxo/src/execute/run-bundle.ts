@@ -1,26 +1,9 @@
-import { sha256Stream, type Digest, type Json } from '#truth';
 import type { ArtifactStore } from './artifact-store.js';
 import type { Cache } from './cache.js';
-import {
-  FailShard,
-  RetryShard,
-  type CollectedShard,
-  type Executor,
-  type ExecutorContext,
-  type Shard,
-} from './contract.js';
+import type { Executor, ExecutorContext } from './contract.js';
 import type { HttpClient } from './http-client.js';
-import {
-  acceptShard,
-  acceptStage,
-  done,
-  failed,
-  failureOf,
-  pastLimit,
-  type Accepted,
-  type Failure,
-} from './outcome.js';
-import { parseShardLines, type ShardLine } from '../checkpoint/segment-lines.js';
+import { done, failed, failureOf, pastLimit, type Accepted, type Failure } from './outcome.js';
+import { performOf, type Perform } from './perform.js';
 import type { Bundle, Outcome } from './transport.js';
 import type { Targets } from './targets.js';
 import type { Workspace } from './workspace.js';
@@ -77,25 +60,10 @@ export interface BundleHost {
  * shard that hangs, and has to be killed, takes no more work than that with it.
  */
 export async function runBundle(bundle: Bundle, host: BundleHost): Promise<void> {
-  const executor = host.executors.get(bundle.executor);
-  const { work } = bundle;
   const ordinals = ordinalsOf(bundle);
-  if (executor === undefined || executor.version !== bundle.executor_version) {
-    return refuse(bundle, host, mismatch(bundle, executor));
-  }
-  const { attempt } = bundle;
-  const lines = work.type === 'shards' ? readShardLines(work.lines, ordinals.length) : [];
-  if ('code' in lines) return refuse(bundle, host, lines);
-  const perform: Perform =
-    work.type === 'shards'
-      ? (index, context) => runShard(executor, { ordinal: ordinals[index]!, attempt }, lines[index]!, context)
-      : (_, context) => collect(executor, work.results, context);
-  await new BundleRun(bundle, ordinals, perform, host).run();
-}
-
-/** Reports that no shard of the bundle can be run here. */
-async function refuse(bundle: Bundle, host: BundleHost, failure: Failure): Promise<void> {
-  const outcomes = ordinalsOf(bundle).map((ordinal) => failed(ordinal, failure, 0));
+  const perform = performOf(bundle, host.executors.get(bundle.executor));
+  if (typeof perform === 'function') return new BundleRun(bundle, ordinals, perform, host).run();
+  const outcomes = ordinals.map((ordinal) => failed(ordinal, perform, 0));
   await host.report(outcomes, true);
 }
 
@@ -103,8 +71,6 @@ async function refuse(bundle: Bundle, host: BundleHost, failure: Failure): Promi
 export function ordinalsOf({ work }: Bundle): readonly number[] {
   return work.type === 'shards' ? work.ordinals : [0];
 }
-
-type Perform = (index: number, context: ExecutorContext) => Promise<Accepted>;
 
 /** What one shard sees. Its signal is made when it is asked for: most shards never ask. */
 class ShardContext implements ExecutorContext {
@@ -270,68 +236,4 @@ async function settle(perform: Perform, index: number, context: ShardContext): P
   } catch (error) {
     return failureOf(error);
   }
-}
-
-async function runShard(
-  executor: Executor,
-  at: Pick<Shard<unknown>, 'ordinal' | 'attempt'>,
-  line: ShardLine,
-  context: ExecutorContext,
-): Promise<Accepted> {
-  const inputs = executor.parse(JSON.parse(line.inputs) as Json);
-  const { ordinal, attempt } = at;
-  const { input_digests } = line;
-  // Written out: spreading `at` takes longer than all the rest of this function.
-  return acceptShard(await executor.run({ ordinal, attempt, inputs, input_digests }, context));
-}
-
-async function collect(executor: Executor, results: Digest, context: ExecutorContext): Promise<Accepted> {
-  if (executor.collect === undefined) {
-    throw new FailShard(
-      'NO_COLLECTOR',
-      `Executor ${executor.name} has no collect(): its stage has no output.`,
-    );
-  }
-  return acceptStage(await executor.collect(readResults(context.artifacts, results), context));
-}
-
-/** Reads the JSON lines of a results artifact. Throws RetryShard when its bytes are not those that its name promises. */
-async function* readResults(artifacts: ArtifactStore, results: Digest): AsyncGenerator<CollectedShard> {
-  const hash = sha256Stream();
-  const text = new TextDecoder();
-  let rest = '';
-  for await (const chunk of await artifacts.open(results)) {
-    hash.update(chunk as Uint8Array);
-    const lines = (rest + text.decode(chunk as Uint8Array, { stream: true })).split('\n');
-    rest = lines.pop()!;
-    for (const line of lines) yield JSON.parse(line) as CollectedShard;
-  }
-  if (rest !== '') yield JSON.parse(rest) as CollectedShard;
-  const digest = hash.digest();
-  if (digest !== results) {
-    throw new RetryShard('ARTIFACT_CORRUPT', `Results artifact ${results} has bytes that hash to ${digest}.`);
-  }
-}
-
-/** The shards' lines, or why they cannot be had. */
-function readShardLines(text: string, count: number): readonly ShardLine[] | Failure {
-  try {
-    const lines = parseShardLines(text);
-    if (lines.length === count) return lines;
-    return unreadable(`There are ${lines.length} lines for ${count} shards.`);
-  } catch (error) {
-    return unreadable((error as Error).message);
-  }
-}
-
-function unreadable(why: string): Failure {
-  const message = `The lines that define the shards are damaged. ${why} Check the checkpoint store with "hxo verify --store".`;
-  return { verdict: 'fail', code: 'SHARDS_UNREADABLE', message };
-}
-
-function mismatch(bundle: Bundle, executor: Executor | undefined): Failure {
-  const asked = `${bundle.executor} version ${bundle.executor_version}`;
-  const found = executor === undefined ? `no executor ${bundle.executor}` : `version ${executor.version}`;
-  const message = `The plan asks for ${asked}, this worker has ${found}. Run the same build everywhere.`;
-  return { verdict: 'retry', code: 'EXECUTOR_MISMATCH', message };
 }

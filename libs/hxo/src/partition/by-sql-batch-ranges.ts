@@ -140,10 +140,10 @@ async function cutTable(
 ): Promise<{ readonly batches: readonly Batch[]; readonly summary: PartitionSummary }> {
   const cutter = new Cutter(session, table, key, order.batch_size);
   await cutter.refuseNulls();
-  const matched = await cutter.count();
-  const taken = Math.min(matched, order.total_rows ?? matched);
-  const summary = { matched, taken, truncated: matched - taken };
-  const upper = taken < matched ? await cutter.keyOfRow(taken) : await cutter.largest();
+  // A whole table that is cut for the first time is counted by cutting it.
+  const counted = order.total_rows === null && record.ranges.length === 0 ? null : await cutter.count();
+  const left_out = Math.max(0, (counted ?? 0) - (order.total_rows ?? Infinity));
+  const upper = left_out > 0 ? await cutter.keyOfRow(order.total_rows!) : await cutter.largest();
   const batches: Batch[] = [];
   let before: AppliedRange | null = null;
   for (const applied of record.ranges) {
@@ -157,7 +157,8 @@ async function cutTable(
   }
   const rest = { from: before?.range.to ?? null, to: null };
   if (upper !== null) await cutter.cut(rest, upper, placesBetween(before?.place ?? null, null), batches);
-  return { batches, summary };
+  const matched = counted ?? batches.reduce((sum, { rows }) => sum + rows, 0);
+  return { batches, summary: { matched, taken: matched - left_out, truncated: left_out } };
 }
 
 const all_rows: Predicate = { sql: '1 = 1', values: [] };

@@ -137,6 +137,8 @@ function settingRefusal(tokens: readonly Token[], at: number): string | null {
       return 'set_config of a setting that is not named by a text of its own is refused. Use SET.';
     return reading_settings.has(second.value.toLowerCase()) ? refusedSetting(second.value) : null;
   }
+  if (value === 'pg_settings' && isUpdated(tokens, at))
+    return 'UPDATE of pg_settings is refused: it may change how the statements behind it are read. Use SET.';
   const before = tokens[at - 1];
   const begins = before === undefined || /^(;|begin|then|else|loop)$/.test(before.value);
   if (begins && (value === 'reset' || value === 'discard') && first?.value === 'all')
@@ -150,6 +152,12 @@ function settingRefusal(tokens: readonly Token[], at: number): string | null {
   return before.value !== 'reset' && allowed.test(given?.value.toLowerCase() ?? '')
     ? null
     : refusedSetting(name);
+}
+
+/** Is the relation at `at` what an UPDATE changes? */
+function isUpdated(tokens: readonly Token[], at: number): boolean {
+  const between = /^(only|\(|pg_catalog|\.)$/;
+  return tokens.slice(0, at).findLast(({ value }) => !between.test(value))?.value === 'update';
 }
 
 function refusedSetting(name: string): string {

@@ -14,6 +14,7 @@ describe('tokenize', () => {
     ['postgres', `SELECT 'it''s' -- ; '\n, "a""b"`, `word:select string:it's symbol:, quoted:a"b`],
     ['postgres', String.raw`E'\'' '\'`, String.raw`string:' string:\ `.trimEnd()],
     ['postgres', String.raw`E'\103\x4f\u004D\U0000004dit\q\\'`, String.raw`string:COMMitq\ `.trimEnd()],
+    ['postgres', String.raw`E'\503\117MMIT'`, 'string:COMMIT'],
     ['postgres', "'a' -- b\n 'c''x' 'd'", "string:ac'x string:d"],
     ['sqlite', "'a'\n'b'", 'string:a string:b'],
     ['postgres', '/* a /* b */ ; */ x', 'word:x'],
@@ -188,6 +189,8 @@ describe('refusalOf', () => {
       'standard_conforming_strings',
     ],
     ['postgres', 'ALTER ROLE a SET standard_conforming_strings = off', 'standard_conforming_strings'],
+    ['postgres', `UPDATE pg_settings SET setting = 'off' WHERE name = 'backslash_quote'`, 'pg_settings'],
+    ['postgres', `UPDATE ONLY pg_catalog."pg_settings" AS s SET setting = 'off'`, 'pg_settings'],
   ])('of %s: %s', (dialect, sql, word) => expect(refused(sql, dialect)).toContain(word));
 
   it.each<[SqlDialect, string]>([
@@ -223,6 +226,7 @@ describe('refusalOf', () => {
       `SET statement_timeout = 0; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET NAMES 'utf-8'`,
     ],
     ['postgres', `SELECT pg_catalog.set_config('search_path', '', false); SHOW client_encoding; RESET ROLE`],
+    ['postgres', 'UPDATE a SET b = setting FROM pg_settings; SELECT setting FROM pg_catalog.pg_settings'],
     ['postgres', `UPDATE a SET names = 'b', client = U&'\\2603'; SELECT a.client_encoding FROM a`],
     ['postgres', `DO $$ BEGIN RAISE NOTICE 'please reset all counters, or set names of them'; END $$`],
   ])('lets pass in %s: %s', (dialect, sql) => expect(refused(sql, dialect)).toBeNull());

@@ -30,7 +30,7 @@ const space = /[ \t\n\r\f\v]/;
 /** Blanks and line comments, a line's end among them, up to a quote: there a text of PostgreSQL goes on. */
 const continuation = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*)*'/y;
 
-/** What a backslash of E'…' stands for: a character by its number, octal or hexadecimal, or one of its own. */
+/** What a backslash of E'…' stands for: a character by its number, octal (its lowest byte) or hexadecimal, or one of its own. */
 const escape = /\\(?:([0-7]{1,3})|(?:x([\da-fA-F]{1,2})|u([\da-fA-F]{4})|U([\da-fA-F]{8}))|([^]))/y;
 const escaped_characters: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
 
@@ -203,7 +203,7 @@ function unescaped(sql: string, at: number): string {
   const [plain = ''] = rest.slice(3);
   const hex = rest.slice(0, 3).find((digits) => digits !== undefined);
   if (octal === undefined && hex === undefined) return escaped_characters[plain] ?? plain;
-  const code = octal === undefined ? parseInt(hex!, 16) : parseInt(octal, 8);
+  const code = octal === undefined ? parseInt(hex!, 16) : parseInt(octal, 8) & 0xff;
   if (code <= 0x10ffff) return String.fromCodePoint(code);
   throw new SqlTextError(`\\U${hex} in a text is no character.`);
 }
