@@ -201,7 +201,7 @@ describe('The pool of threads and processes', () => {
       await begin();
       await run(isolation, [{ do: 'noop' }]);
       const begun_at = performance.now();
-      const actions = [{ do: 'spin', ms: 5 }, { do: 'spin', ms: 5 }, { do: what }, { do: 'noop' }];
+      const actions = [{ do: 'spin', ms: 30 }, { do: 'spin', ms: 30 }, { do: what }, { do: 'noop' }];
       expect(await run(isolation, actions)).toBe('0 done, 1 done, 2 retry SHARD_TIMEOUT, final');
       expect(performance.now() - begun_at).toBeLessThan(2_000);
       expect(await run(isolation, [{ do: 'noop' }])).toBe('0 done, final');
@@ -237,7 +237,7 @@ describe('The pool of threads and processes', () => {
   ])('loses only the bundle whose %s dies by "%s", and names the shard', async (isolation, what, story) => {
     await begin({ max_old_space_mb: 64 });
     const other = await dispatch('thread', [{ do: 'wait', ms: 300 }]);
-    const bundle = await dispatch(isolation, [{ do: 'spin', ms: 5 }, { do: what }], { shard_timeout_ms: 0 });
+    const bundle = await dispatch(isolation, [{ do: 'spin', ms: 30 }, { do: what }], { shard_timeout_ms: 0 });
     await until(() => sink.over(bundle) && sink.over(other));
     expect(sink.story(bundle).replace('thread-2', 'thread-1')).toMatch(story);
     expect(sink.story(other)).toBe('0 done, final');

@@ -124,7 +124,10 @@ export class BullTransport implements Transport {
     if (this.registry !== null) clearInterval(this.registry);
     this.reading.disconnect();
     // With Redis away, commands that wait for its return do so for ever.
-    await Promise.race([this.reader?.stop(), sleep(stop_max_ms, undefined, { ref: false })]);
+    const limit = sleep(stop_max_ms, false, { ref: false });
+    const read = await Promise.race([this.reader?.stop().then(() => true), limit]);
+    if (read === false)
+      this.options.log(`Redis did not answer within ${stop_max_ms} ms: reports are read again later.`);
     this.queueing.disconnect();
     this.redis.disconnect();
   }

@@ -9,7 +9,7 @@ import { Seal } from './seal.js';
 import { parseBundle, type Report } from './wire.js';
 import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
 
-const announce_ms = 3_000;
+const announce_ms = 2_000;
 /** What reports and the farewell get at the end, beyond the grace. */
 const farewell_ms = 2_000;
 

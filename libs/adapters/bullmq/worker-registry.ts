@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { worker_set, workerKey } from './names.js';
 
 /** A worker that has not been heard of for so long does not count. */
-const expire_ms = 15_000;
+const expire_ms = 8_000;
 
 /** What a worker says of itself in every heartbeat. */
 export interface WorkerCard {

@@ -97,10 +97,10 @@ export class FederationLink implements TransportSink {
   /** What keeps a plan's shards from being executed, in words; null when nothing does. */
   obstacle(plan: LivePlan): string | null {
     for (const stage of plan.stages) {
-      if (!this.executing.has(stage)) continue;
-      const { board, spec, executor_version } = stage;
-      const obstacle =
-        board.waiting() > 0 ? this.ports.transport.obstacle(spec.executor, executor_version) : null;
+      if (!this.executing.has(stage) && stage.phase !== 'collecting') continue;
+      const { spec, executor_version } = stage;
+      // What is leased already waits no less: the workers that it went to may be gone, and nobody has begun it.
+      const obstacle = this.ports.transport.obstacle(spec.executor, executor_version);
       const waits_for = obstacle ?? this.executing.waitsForRoom(stage);
       if (waits_for !== null) return waits_for;
     }

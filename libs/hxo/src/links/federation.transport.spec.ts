@@ -332,6 +332,9 @@ it('says what keeps shards from being executed, as long as there are any', async
   hxo.transport.work = hold;
   hxo.transport.resize(1);
   const [bundle] = await heldBundles(plan_id, 1);
+  // The worker that has it may be gone.
+  expect(hxo.engine.waitsFor(plan_id)).toBe('a worker that has executor plain');
+  hxo.transport.obstacle_text = null;
   expect(hxo.engine.waitsFor(plan_id)).toBeNull();
   await hxo.transport.workerOf(bundle!).report([done(0)], true);
   await hxo.end(plan_id);
