@@ -1,22 +1,30 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'; // prettier-ignore
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
 import { createWorkspace } from '#adapters/files';
 import { createTargets } from '#adapters/sql';
 import { executors } from '#executors';
-import { makeSegments, parseFields, parseOutcomes, partitioners, splitConfig, type Bundle, type Json, type Outcome } from '#hxo'; // prettier-ignore
+import { makeSegments, parseFields, partitioners, splitConfig, type Bundle, type Json, type Outcome } from '#hxo'; // prettier-ignore
 import { sha256 } from '#truth';
 import { RedisProcess } from '../../apps/cli/src/redis-process.js';
 import type { PoolMemberOptions } from '../../apps/worker/src/pool-member.js';
 import { sample_images } from '../fixtures/sample-images.js';
-import { processesOf } from './support/processes.js';
+import { filesBelow, Place } from './support/place.js';
+import { PoolProgram, programs } from './support/pool-program.js';
 import { seededRandom } from './support/seeded.js';
 
 /**
@@ -28,28 +36,6 @@ import { seededRandom } from './support/seeded.js';
 const seed = Number(process.env.HXO_TEST_SEED ?? Date.now() % 1_000_000);
 const random = seededRandom(seed);
 const rows = 400_000;
-
-/** Where a shard works, and where its effects are. */
-class Place {
-  readonly dir = mkdtempSync(join(tmpdir(), 'hxo-twice-'));
-  readonly workspace = join(this.dir, 'workspace');
-  readonly artifacts = join(this.dir, 'artifacts');
-  readonly cache = join(this.dir, 'cache');
-  readonly target = join(this.dir, 'target.db');
-
-  write(path: string, content: string | Buffer): void {
-    const file = join(this.workspace, path);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, content);
-  }
-
-  /** Bytes of a file, and those of the files below a folder; 0 while it is not there. */
-  bytesOf(path: string): number {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found === undefined) return 0;
-    return found.isDirectory() ? filesBelow(path).reduce((sum, file) => sum + this.bytesOf(file), 0) : found.size; // prettier-ignore
-  }
-}
 
 interface Case {
   readonly name: string;
@@ -221,65 +207,6 @@ afterAll(async () => {
   site?.close();
   site?.closeAllConnections();
 });
-
-const programs = new Set<PoolProgram>();
-
-/** A pool in a program of its own. */
-class PoolProgram {
-  private readonly child: ChildProcess;
-  private readonly closed: Promise<unknown>;
-  private lost = '';
-  begun = false;
-  ended = false;
-  readonly outcomes: Outcome[] = [];
-
-  constructor(options: PoolMemberOptions) {
-    const script = 'test/fixtures/executors/pool-server.mjs';
-    this.child = fork(script, [JSON.stringify(options)], { detached: true, execArgv: [] });
-    this.closed = once(this.child, 'close');
-    programs.add(this);
-    this.child.on(
-      'message',
-      (message: Record<'type' | 'reason' | 'outcomes', string> & { final: boolean }) => {
-        if (message.type === 'lost') this.lost = message.reason;
-        if (message.type === 'begun') this.begun = true;
-        if (message.type !== 'outcomes') return;
-        this.outcomes.push(...parseOutcomes(message.outcomes));
-        this.ended = message.final;
-      },
-    );
-  }
-
-  get pid(): number {
-    return this.child.pid!;
-  }
-
-  /** Runs a bundle of one shard to its end, or until `holds`. */
-  async run(bundle: Bundle, holds = (): boolean => false): Promise<void> {
-    Object.assign(this, { begun: false, ended: false });
-    this.child.send(bundle);
-    const end = performance.now() + 20_000;
-    while (!this.ended && !(this.begun && holds())) {
-      if (this.lost !== '') throw new Error(this.lost);
-      if (performance.now() > end) throw new Error('The shard neither ended nor came so far.');
-      await sleep(1);
-    }
-  }
-
-  /** SIGKILL to the program and to the processes of its pool. */
-  async kill(): Promise<void> {
-    programs.delete(this);
-    process.kill(-this.pid, 'SIGKILL');
-    await this.closed;
-    while (processesOf([this.pid]).length > 0) await sleep(5);
-  }
-}
-
-function filesBelow(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)).sort(); // prettier-ignore
-}
 
 function memberOptions({ redis: in_redis }: Case, place: Place): PoolMemberOptions {
   const { hostname, port } = new URL(origin);

@@ -7,7 +7,7 @@ import { seededRandom } from './support/seeded.js';
 /** Backfills whose server, or whose worker, is killed over and over. */
 
 const seed = Number(process.env.HXO_TEST_SEED ?? Date.now() % 1_000_000);
-const kills = Number(process.env.HXO_TEST_KILLS ?? 10);
+const kills = Number(process.env.HXO_TEST_KILLS ?? 5);
 /** Fewer: what a killed worker had is waited for until its lease is over. */
 const worker_kills = Number(process.env.HXO_TEST_KILLS ?? 2);
 const rows = 200_000;

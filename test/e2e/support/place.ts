@@ -1,0 +1,32 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** Where a shard works, and where its effects are. */
+export class Place {
+  readonly dir = mkdtempSync(join(tmpdir(), 'hxo-twice-'));
+  readonly workspace = join(this.dir, 'workspace');
+  readonly artifacts = join(this.dir, 'artifacts');
+  readonly cache = join(this.dir, 'cache');
+  readonly target = join(this.dir, 'target.db');
+
+  write(path: string, content: string | Buffer): void {
+    const file = join(this.workspace, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, content);
+  }
+
+  /** Bytes of a file, and those of the files below a folder; 0 while it is not there. */
+  bytesOf(path: string): number {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return 0;
+    return found.isDirectory() ? filesBelow(path).reduce((sum, file) => sum + this.bytesOf(file), 0) : found.size; // prettier-ignore
+  }
+}
+
+/** Paths of the files below a folder, sorted; none while it is not there. */
+export function filesBelow(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)).sort(); // prettier-ignore
+}
