@@ -1,9 +1,9 @@
 import type { Database } from 'better-sqlite3';
-import { StoreUnavailable } from '#hxo';
+import { StoreUnavailable, type Patience } from '#hxo';
 
 interface Job {
   readonly work: () => unknown;
-  readonly patience: 'engine' | 'request';
+  readonly patience: Patience;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -11,7 +11,7 @@ interface Job {
 /** One transaction takes at most this long before it commits and lets the event loop turn. */
 const batch_ms = 8;
 const batch_jobs_max = 256;
-/** Commits are at least so far apart: what comes meanwhile shares one fsync. */
+/** Leases and outcomes are committed so long after the last commit at least: what comes meanwhile shares one fsync. */
 const commit_gap_ms = 3;
 const retry_first_ms = 50;
 const retry_max_ms = 2_000;
@@ -26,7 +26,8 @@ const retry_max_ms = 2_000;
  */
 export class FifoWriter {
   private queue: Job[] = [];
-  private draining = false;
+  /** When the queue is written, by the monotonic clock; Infinity: nobody has asked for it. */
+  private due = Infinity;
   private committed_at = 0;
   private closed = false;
   private retry_ms = retry_first_ms;
@@ -41,11 +42,12 @@ export class FifoWriter {
   ) {}
 
   /** Resolves after COMMIT with what `work` returned; rejects with what it threw, or with StoreUnavailable. */
-  run<T>(work: () => T, patience: 'engine' | 'request'): Promise<T> {
+  run<T>(work: () => T, patience: Patience): Promise<T> {
     if (this.closed) return Promise.reject(new StoreUnavailable('The checkpoint store is closed.'));
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ work, patience, resolve: resolve as (value: unknown) => void, reject });
-      this.schedule(Math.max(0, this.committed_at + commit_gap_ms - performance.now()));
+      const earliest = patience === 'engine' ? 0 : this.committed_at + commit_gap_ms;
+      this.schedule(Math.max(0, earliest - performance.now()));
     });
   }
 
@@ -65,12 +67,16 @@ export class FifoWriter {
   }
 
   private schedule(delay_ms: number): void {
-    if (this.draining) return;
-    this.draining = true;
+    const due = performance.now() + delay_ms;
+    // In trouble nothing is tried before its time.
+    if (this.due <= due || (this.due < Infinity && this.problem !== null)) return;
+    this.due = due;
     const drain = (): void => {
-      this.draining = false;
+      this.due = Infinity;
       this.drain();
     };
+    // What was to be written later is written together with what cannot wait.
+    clearTimeout(this.timer);
     if (delay_ms < 1) setImmediate(drain);
     else this.timer = setTimeout(drain, delay_ms);
   }
@@ -138,7 +144,7 @@ export class FifoWriter {
     }
     this.problem = `The checkpoint store cannot be written (${error.code ?? error.message}): free disk space, or end the program that locks it.`;
     const refused = this.queue.filter((job) => job.patience === 'request');
-    this.queue = this.queue.filter((job) => job.patience === 'engine');
+    this.queue = this.queue.filter((job) => job.patience !== 'request');
     for (const job of refused) job.reject(new StoreUnavailable(this.problem));
     if (this.closed) {
       for (const resolve of this.idle.splice(0)) resolve();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { DataSource } from 'typeorm';
 import { sha256 } from '#truth';
-import { StoreUnavailable, type NewEvent, type Segment, type StoredEvent } from '#hxo';
+import { StoreUnavailable, type NewEvent, type Patience, type Segment, type StoredEvent } from '#hxo';
 import { entities } from './entities.js';
 import { InitialSchema1763900000000 } from './initial-schema.migration.js';
 import { StoreInUse } from './open-store.js';
@@ -23,7 +23,7 @@ const event = (n: number, text = ''): NewEvent => ({
   plan_id: null,
   data: { n, text },
 });
-const append = (n: number, patience: 'engine' | 'request' = 'engine', text = ''): Promise<StoredEvent[]> =>
+const append = (n: number, patience: Patience = 'engine', text = ''): Promise<StoredEvent[]> =>
   store.write((tx) => tx.appendEvents([event(n, text)]), patience);
 const stored = async (): Promise<unknown[]> =>
   (await store.events({ after: 0, limit: 10_000 })).map(({ data }) => data.n);
@@ -110,6 +110,22 @@ describe('the writer', () => {
   it('writes in the order of the calls', async () => {
     await Promise.all(Array.from({ length: 600 }, (_, n) => append(n)));
     expect(await stored()).toEqual(Array.from({ length: 600 }, (_, n) => n));
+  });
+
+  it('takes shards that wait for company along with a step of a plan, which does not wait', async () => {
+    const { db } = store as unknown as { db: Database.Database };
+    const exec = db.exec.bind(db);
+    let commits = 0;
+    db.exec = (sql) => {
+      if (sql === 'COMMIT') commits++;
+      return exec(sql);
+    };
+    await append(1);
+    const shards = [append(2, 'shards'), append(3, 'shards')];
+    await append(4);
+    await Promise.all(shards);
+    expect(commits).toBe(2);
+    expect(await stored()).toEqual([1, 2, 3, 4]);
   });
 
   it('undoes only the job that throws, and tells its caller why', async () => {

@@ -9,6 +9,7 @@ import {
   type CheckpointStore,
   type EarlierStage,
   type FailureRow,
+  type Patience,
   type PlanRow,
   type ResultRow,
   type ReusableResult,
@@ -58,7 +59,7 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
     return new SqliteCheckpointStore(source, db, new FifoWriter(db, fatal), lock);
   }
 
-  write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T> {
+  write<T>(work: (tx: Transaction) => T, patience: Patience): Promise<T> {
     return this.writer.run(() => work(this.tx), patience);
   }
 

@@ -14,23 +14,17 @@ const reuse_batch_segments = 8;
  * failed or was skipped. Throws PlanStopped CERTIFICATION_FAILED when the store is damaged: nothing is signed then.
  */
 export async function certifyPlan(plan: LivePlan, ports: EnginePorts): Promise<void> {
-  const { store, background, genesis } = ports;
+  const { background, genesis } = ports;
   const sealing = untilMended(plan, 'Sealing the plan', () => background.sealPlan(plan));
   const seal = await sealing.catch((error: unknown) => {
     if (error instanceof PlanStopped) throw error;
     throw new PlanStopped('failed', 'CERTIFICATION_FAILED', (error as Error).message);
   });
-  const told = { leaves: seal.tree.size };
-  const events = await store.write(
-    (tx) =>
-      tx.appendEvents([
-        ...genesis.event('hxo.aggregate.ready', plan.plan_id, told),
-        ...genesis.event('hxo.aggregate.certify', plan.plan_id, { ...told, merkle_root: seal.tree.root }),
-      ]),
-    'engine',
-  );
-  genesis.announce(events);
-  await enterPhase(plan, 'certifying', ports);
+  const { size: leaves, root: merkle_root } = seal.tree;
+  await enterPhase(plan, 'certifying', ports, [
+    ...genesis.event('hxo.aggregate.ready', plan.plan_id, { leaves }),
+    ...genesis.event('hxo.aggregate.certify', plan.plan_id, { leaves, merkle_root }),
+  ]);
   await offerForReuse(plan, ports, () => true);
   await finish(plan, seal, ports);
   // Where an earlier offer had lost its artifacts, this plan's may stand in its place, now that it counts.

@@ -50,10 +50,14 @@ export async function sealPlan(
       artifacts_rehashed++;
     }
   }
+  // Each waits for the disk several times.
+  const [leaves, records] = await Promise.all(
+    [trees.leaves, trees.records].map((list) => artifacts.put(Readable.from(list.parts()))),
+  );
   return {
     tree: { root: merkleRoot(trees.leaves.parts()), size: trees.leaves.size },
-    leaves: await artifacts.put(Readable.from(trees.leaves.parts())),
-    records: await artifacts.put(Readable.from(trees.records.parts())),
+    leaves: leaves!,
+    records: records!,
     stages: trees.stages,
     artifacts_rehashed,
   };

@@ -269,15 +269,18 @@ export interface PlanReader {
 }
 
 /**
+ * Who waits for a write. `engine`: a step of a plan, for as long as the store is unavailable. `shards`: leases and outcomes,
+ * which wait a little for company, too, as there may be thousands a second. `request`: a caller, who rather hears of trouble.
+ */
+export type Patience = 'engine' | 'shards' | 'request';
+
+/**
  * The truth. All writes go through one first-in first-out writer; `write` resolves only after COMMIT with fsync, and
  * rejects with what `work` threw, or with {@link StoreUnavailable}, with nothing stored.
  */
 export interface CheckpointStore extends PlanReader {
-  /**
-   * Runs `work` in a transaction, after all earlier writes.
-   * @param patience `engine`: waits for as long as the store is unavailable; `request`: rejects at once
-   */
-  write<T>(work: (tx: Transaction) => T, patience: 'engine' | 'request'): Promise<T>;
+  /** Runs `work` in a transaction, after all earlier writes. */
+  write<T>(work: (tx: Transaction) => T, patience: Patience): Promise<T>;
   /** Plans that were submitted and have not ended; their names only, so that one damaged row costs no other plan. */
   unfinishedPlans(): Pick<PlanRow, 'plan_no' | 'plan_id'>[];
   segmentsOf(plan_no: number, stage_no: number, ordinals: readonly number[]): Segment[];

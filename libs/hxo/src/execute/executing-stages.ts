@@ -101,7 +101,7 @@ export class ExecutingStages {
       const now_ms = clock.now_ms();
       const taken = acceptOutcomes(tx, stage, { ...batch, outcomes }, { genesis, truth, now_ms });
       return { ...taken, events: [...audited, ...taken.events] };
-    }, 'engine');
+    }, 'shards');
     genesis.announce(accepted.events);
     if (stage.plan.stopped !== null) return;
     // What was neither accepted nor refused anew, a failure that was known, say, is still open: it comes free in the end.
@@ -123,7 +123,7 @@ export class ExecutingStages {
     const now_ms = clock.now_ms();
     const events = await store.write(
       (tx) => acceptLoss(tx, stage, lease, ordinals, reason, { genesis, now_ms }),
-      'engine',
+      'shards',
     );
     genesis.announce(events);
     if (stage.plan.stopped !== null) return;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import type { TakenReports } from '../execute/accept-outcomes.js';
@@ -11,6 +12,9 @@ import { Dispatcher, type DispatchPorts } from '../schedule/dispatcher.js';
 import { Leases, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { LeaseWatch } from '../schedule/lease-watch.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
+
+/** What leases that are being given have to be committed, or taken back, once workers are stopped. */
+const drain_least_ms = 1_000;
 
 export type FederationPorts = AcceptancePorts & DispatchPorts;
 
@@ -53,10 +57,12 @@ export class FederationLink implements TransportSink {
 
   /** Leases nothing more, waits for what runs, at most `grace_ms`, and stops the workers of this process. */
   async drain(grace_ms: number): Promise<void> {
-    this.dispatcher.stop();
+    const given = this.dispatcher.stop();
     this.retries.stop();
     this.watch.stop();
     await this.ports.transport.stop(grace_ms);
+    // With the store away it takes until that is back.
+    await Promise.race([given, sleep(drain_least_ms, undefined, { ref: false })]);
   }
 
   /** Executes a stage's shards. Resolves when each is done, failed or skipped; rejects when the plan is stopped. */

@@ -1,3 +1,4 @@
+import type { NewEvent } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
 import type { PlanPhase } from '../views.js';
 import { PlanStopped, type LivePlan } from './live-plan.js';
@@ -5,8 +6,16 @@ import { isTerminal } from './phases.js';
 
 const order: readonly PlanPhase[] = ['submitted', 'partitioning', 'running', 'aggregating', 'certifying'];
 
-/** Moves a plan to its next phase, unless it is there already or beyond. Throws PlanStopped when it was stopped. */
-export async function enterPhase(plan: LivePlan, phase: PlanPhase, ports: EnginePorts): Promise<void> {
+/**
+ * Moves a plan to its next phase, unless it is there already or beyond; `told` are events of how it got there. Throws
+ * PlanStopped when it was stopped.
+ */
+export async function enterPhase(
+  plan: LivePlan,
+  phase: PlanPhase,
+  ports: EnginePorts,
+  told: readonly NewEvent[] = [],
+): Promise<void> {
   if (plan.stopped !== null) throw plan.stopped;
   if (order.indexOf(plan.phase) >= order.indexOf(phase)) return;
   const started_at = plan.started_at ?? ports.clock.now_ms();
@@ -14,9 +23,10 @@ export async function enterPhase(plan: LivePlan, phase: PlanPhase, ports: Engine
     assertAlive(tx.planPhase(plan.plan_no));
     tx.updatePlan(plan.plan_no, { phase, started_at });
     const { name } = plan.spec;
-    return tx.appendEvents(
-      ports.genesis.event('hxo.plan', plan.plan_id, { name, phase, revision: plan.revision, error: null }),
-    );
+    return tx.appendEvents([
+      ...told,
+      ...ports.genesis.event('hxo.plan', plan.plan_id, { name, phase, revision: plan.revision, error: null }),
+    ]);
   }, 'engine');
   plan.phase = phase;
   plan.started_at = started_at;

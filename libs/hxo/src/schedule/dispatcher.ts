@@ -23,6 +23,8 @@ export interface DispatchPorts extends Pick<AcceptancePorts, 'store' | 'genesis'
 export class Dispatcher {
   private readonly lines: ShardLinesReader;
   private leasing = false;
+  /** Leases that are being given. */
+  private readonly giving = new Set<Promise<void>>();
 
   constructor(
     private readonly ports: DispatchPorts,
@@ -44,8 +46,10 @@ export class Dispatcher {
     this.pump();
   }
 
-  stop(): void {
+  /** Gives no more leases. Resolves when those that were being given are given, or taken back. */
+  async stop(): Promise<void> {
     this.leasing = false;
+    await Promise.all(this.giving);
   }
 
   /**
@@ -106,7 +110,7 @@ export class Dispatcher {
       tx.insertBundle(plan.plan_no, row, clock.now_ms());
       const told = { bundle: lease.bundle, attempt };
       return tx.appendEvents(genesis.shards('hxo.shard.claimed', plan.plan_id, spec.id, ordinals, told));
-    }, 'engine');
+    }, 'shards');
     genesis.announce(events);
     this.leases.grant(lease);
     await this.dispatch(lease, { type: 'shards', ordinals, lines });
@@ -181,7 +185,10 @@ export class Dispatcher {
 
   /** For work that nobody awaits: an error there is a programmer's mistake, or the end of the store. */
   private guard(work: Promise<void>): void {
-    work.catch((error: unknown) => this.ports.onError(error));
+    const giving = work
+      .catch((error: unknown) => this.ports.onError(error))
+      .finally(() => this.giving.delete(giving));
+    this.giving.add(giving);
   }
 }
 
