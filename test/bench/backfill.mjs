@@ -85,7 +85,7 @@ async function fill(client, table, batch_size) {
   const { plan_id } = await client.createAndSubmit(JSON.stringify({ name: `bench ${table}`, stages }));
   for (;;) {
     const { phase, finished_at } = await client.status(plan_id);
-    if (finished_at === null) await sleep(20);
+    if (finished_at === null) await sleep(5);
     else if (phase === 'succeeded') return (performance.now() - begun) / 1000;
     else throw new Error(`The plan ended ${phase}.\n${JSON.stringify(await client.report(plan_id))}`);
   }

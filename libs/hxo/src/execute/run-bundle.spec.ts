@@ -271,6 +271,19 @@ describe('runBundle', () => {
     ]);
   });
 
+  it('reports shards of which others would only wait for each other 100 ms apart', async () => {
+    const host = new RecordingHost(
+      executorOf(async (value) => {
+        await wait(30);
+        return { value };
+      }),
+    );
+    const began = performance.now();
+    await runBundle(bundleOf([0, 1, 2, 3, 4, 5, 6], { one_by_one: true }), host);
+    expect(host.outcomes).toHaveLength(7);
+    expect(host.batches.length).toBeLessThanOrEqual((performance.now() - began) / 99 + 1);
+  });
+
   it('stops after a shard that halts the worker; the rest comes free', async () => {
     const host = new RecordingHost(
       executorOf(async (value) => (value === 1 ? Promise.reject(new HaltWorker('DISK', 'gone')) : { value })),

@@ -11,6 +11,8 @@ import type { Workspace } from './workspace.js';
 const batch_outcomes_max = 1_024;
 /** Outcomes wait so long for company: each report costs a commit, which holds up those of a database on the same disk. */
 const batch_ms = 25;
+/** Those of shards that write to one database, one by one, wait longer: they are what a commit holds up. */
+const batch_one_by_one_ms = 100;
 /** The longest delay that setTimeout takes. */
 const timer_ms_max = 2 ** 31 - 1;
 
@@ -115,6 +117,7 @@ class ShardContext implements ExecutorContext {
 /** One run of one bundle: its lanes, its clock and its unreported outcomes. */
 class BundleRun {
   readonly #lanes: (ShardContext | undefined)[];
+  readonly #batch_ms: number;
   #next = 0;
   #halted = false;
   #unreported: Outcome[] = [];
@@ -130,6 +133,7 @@ class BundleRun {
   ) {
     const lanes = Math.max(1, Math.min(bundle.concurrency, ordinals.length));
     this.#lanes = new Array<undefined>(lanes).fill(undefined);
+    this.#batch_ms = bundle.one_by_one === true ? batch_one_by_one_ms : batch_ms;
     this.#reported_at = host.now();
   }
 
@@ -173,7 +177,7 @@ class BundleRun {
 
   #isDue(now: number): boolean {
     if (this.#unreported.length === 0) return false;
-    return now - this.#reported_at >= batch_ms || this.#unreported.length >= batch_outcomes_max;
+    return now - this.#reported_at >= this.#batch_ms || this.#unreported.length >= batch_outcomes_max;
   }
 
   #record(ordinal: number, result: Accepted | Failure, context: ShardContext, elapsed_ms: number): void {
@@ -187,7 +191,7 @@ class BundleRun {
       this.#unreported.push(failed(ordinal, result, duration_ms));
     }
     // A shard that failed because its worker was told to stop has no outcome: it comes free with the final report.
-    this.#flush_timer ??= setTimeout(() => void this.#report(), batch_ms);
+    this.#flush_timer ??= setTimeout(() => void this.#report(), this.#batch_ms);
   }
 
   async #report(): Promise<void> {
