@@ -9,10 +9,11 @@ import { createLog, type Log } from '#adapters/pino';
 /** Exit code of a program that refuses to start. */
 const exit_refused = 1;
 
-// Garbage is collected when the heap is two and a half times what it was after the last time. V8 lets it grow fourfold: that costs the
-// API some 100 MB at a million shards.
+// Garbage is collected when the heap is two and a half times what it was after the last time. V8 lets it grow
+// fourfold: that costs the API some 100 MB at a million shards.
 setFlagsFromString('--heap-growing-percent=150');
-// Each thread collects its own young objects: V8's helpers, shared by all of them, cost a sixth of the throughput on two cores.
+// Each thread collects its own young objects: V8's helpers, shared by all of them, cost a sixth of the throughput
+// on two cores.
 setFlagsFromString('--no-parallel-scavenge');
 
 /**

@@ -36,6 +36,7 @@ export class BundleWorker implements TransportSink {
   private readonly running = new Map<string, { readonly bundle: Bundle; readonly ended: () => void }>();
   private card: Omit<WorkerCard, 'load'>;
   private announcing: NodeJS.Timeout | null = null;
+  private draining = false;
 
   constructor(private readonly options: BundleWorkerOptions) {
     const onError = (error: Error): void => this.complain(error);
@@ -60,7 +61,9 @@ export class BundleWorker implements TransportSink {
 
   /** Takes no more bundles, gives those that run `grace_ms`, reports what they came to, and goes. */
   async stop(grace_ms: number): Promise<void> {
-    if (this.announcing !== null) clearInterval(this.announcing);
+    // It is still there, for what it runs, but not for more.
+    this.draining = true;
+    this.announce().catch((error: Error) => this.complain(error));
     // With Redis away, what is to be told to it waits for ever.
     const limit = sleep(grace_ms + farewell_ms, false, { ref: false });
     const told = await Promise.race([this.farewell(grace_ms).then(() => true), limit]);
@@ -69,6 +72,7 @@ export class BundleWorker implements TransportSink {
         `Redis did not answer within ${grace_ms + farewell_ms} ms. Bundles without a last report, to run again: ${this.running.size}.`,
       );
     }
+    if (this.announcing !== null) clearInterval(this.announcing);
     for (const connection of [this.redis, this.listening, ...this.consuming]) connection.disconnect();
   }
 
@@ -76,6 +80,7 @@ export class BundleWorker implements TransportSink {
     await Promise.all(this.workers.map((worker) => worker.pause(true)));
     await this.options.pool.stop(grace_ms);
     await Promise.all(this.workers.map((worker) => worker.close()));
+    if (this.announcing !== null) clearInterval(this.announcing);
     await dismissWorker(this.redis, this.card.id);
   }
 
@@ -168,7 +173,8 @@ export class BundleWorker implements TransportSink {
 
   private announce(): Promise<void> {
     this.card = this.options.card();
-    return announceWorker(this.redis, { ...this.card, load: this.running.size });
+    const concurrency = this.draining ? 0 : this.card.concurrency;
+    return announceWorker(this.redis, { ...this.card, concurrency, load: this.running.size });
   }
 
   private nameOf(member: string): string {

@@ -128,7 +128,7 @@ class ThreadTransport implements Transport {
     const cut_off = this.#allSeats().flatMap((seat) => seat.running);
     if (cut_off.length > 0) {
       this.options.log(
-        `The drain time of ${grace_ms} ms is over. Bundles cut off, to run again: ${counted(cut_off)}.`,
+        `The drain time of ${grace_ms} ms is over. Bundles cut off, to run again: ${countsByStage(cut_off)}.`,
       );
     }
     await Promise.all(this.#allSeats().map((seat) => seat.stop()));
@@ -210,7 +210,7 @@ class ThreadTransport implements Transport {
 }
 
 /** How many bundles of which stages, for people. */
-function counted(bundles: readonly Bundle[]): string {
+function countsByStage(bundles: readonly Bundle[]): string {
   const counts = new Map<string, number>();
   for (const { plan_id, stage } of bundles) {
     const of = `stage ${stage} of plan ${plan_id}`;

@@ -46,7 +46,7 @@ export class FifoWriter {
     if (this.closed) return Promise.reject(new StoreUnavailable('The checkpoint store is closed.'));
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ work, patience, resolve: resolve as (value: unknown) => void, reject });
-      const earliest = patience === 'engine' ? 0 : this.committed_at + commit_gap_ms;
+      const earliest = patience === 'shards' ? this.committed_at + commit_gap_ms : 0;
       this.schedule(Math.max(0, earliest - performance.now()));
     });
   }
@@ -67,7 +67,8 @@ export class FifoWriter {
   }
 
   private schedule(delay_ms: number): void {
-    const due = performance.now() + delay_ms;
+    // What is written in the next turn cannot be overtaken: its immediate is not taken back.
+    const due = delay_ms < 1 ? 0 : performance.now() + delay_ms;
     // In trouble nothing is tried before its time.
     if (this.due <= due || (this.due < Infinity && this.problem !== null)) return;
     this.due = due;

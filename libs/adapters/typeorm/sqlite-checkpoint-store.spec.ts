@@ -121,11 +121,14 @@ describe('the writer', () => {
       return exec(sql);
     };
     await append(1);
-    const shards = [append(2, 'shards'), append(3, 'shards')];
-    await append(4);
-    await Promise.all(shards);
-    expect(commits).toBe(2);
-    expect(await stored()).toEqual([1, 2, 3, 4]);
+    for (const patience of ['engine', 'request'] as const) {
+      commits = 0;
+      const shards = [append(2, 'shards'), append(3, 'shards')];
+      await append(4, patience);
+      await Promise.all(shards);
+      expect(commits).toBe(1);
+    }
+    expect(await stored()).toEqual([1, 2, 3, 4, 2, 3, 4]);
   });
 
   it('undoes only the job that throws, and tells its caller why', async () => {

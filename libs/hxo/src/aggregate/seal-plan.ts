@@ -50,14 +50,13 @@ export async function sealPlan(
       artifacts_rehashed++;
     }
   }
-  // Each waits for the disk several times.
-  const [leaves, records] = await Promise.all(
-    [trees.leaves, trees.records].map((list) => artifacts.put(Readable.from(list.parts()))),
-  );
+  const put = (list: typeof trees.leaves): Promise<ArtifactRef> => artifacts.put(Readable.from(list.parts()));
+  // Together, since each waits for the disk several times.
+  const [leaves, records] = await Promise.all([put(trees.leaves), put(trees.records)]);
   return {
     tree: { root: merkleRoot(trees.leaves.parts()), size: trees.leaves.size },
-    leaves: leaves!,
-    records: records!,
+    leaves,
+    records,
     stages: trees.stages,
     artifacts_rehashed,
   };

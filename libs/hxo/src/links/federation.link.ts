@@ -13,8 +13,8 @@ import { Leases, type CollectWork, type Lease, type ShardWork } from '../schedul
 import { LeaseWatch } from '../schedule/lease-watch.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
-/** What leases that are being given have to be committed, or taken back, once workers are stopped. */
-const drain_least_ms = 1_000;
+/** How long leases that are being given may take to be committed, or taken back, once workers are stopped. */
+const giving_max_ms = 1_000;
 
 export type FederationPorts = AcceptancePorts & DispatchPorts;
 
@@ -62,7 +62,7 @@ export class FederationLink implements TransportSink {
     this.watch.stop();
     await this.ports.transport.stop(grace_ms);
     // With the store away it takes until that is back.
-    await Promise.race([given, sleep(drain_least_ms, undefined, { ref: false })]);
+    await Promise.race([given, sleep(giving_max_ms, undefined, { ref: false })]);
   }
 
   /** Executes a stage's shards. Resolves when each is done, failed or skipped; rejects when the plan is stopped. */
@@ -105,7 +105,7 @@ export class FederationLink implements TransportSink {
     for (const stage of plan.stages) {
       if (!this.executing.has(stage) && stage.phase !== 'collecting') continue;
       const { spec, executor_version } = stage;
-      // What is leased already waits no less: the workers that it went to may be gone, and nobody has begun it.
+      // What is leased may wait no less: the workers that it went to may be gone.
       const obstacle = this.ports.transport.obstacle(spec.executor, executor_version);
       const waits_for = obstacle ?? this.executing.waitsForRoom(stage);
       if (waits_for !== null) return waits_for;

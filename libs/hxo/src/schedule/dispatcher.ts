@@ -60,8 +60,8 @@ export class Dispatcher {
     while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
       const collector = this.collectors.next(this.hasRoom);
       const stage = collector === null ? this.executing.next(this.hasRoom) : null;
-      if (collector !== null) this.guard(this.leaseCollector(collector));
-      else if (stage !== null) this.guard(this.lease(stage));
+      if (collector !== null) this.give(this.leaseCollector(collector));
+      else if (stage !== null) this.give(this.lease(stage));
       else return;
     }
   }
@@ -183,8 +183,8 @@ export class Dispatcher {
     return lease;
   }
 
-  /** For work that nobody awaits: an error there is a programmer's mistake, or the end of the store. */
-  private guard(work: Promise<void>): void {
+  /** Keeps a lease that is being given, for {@link stop}. An error is a programmer's mistake, or the end of the store. */
+  private give(work: Promise<void>): void {
     const giving = work
       .catch((error: unknown) => this.ports.onError(error))
       .finally(() => this.giving.delete(giving));
