@@ -3,5 +3,5 @@ export class UnpackError extends Error {
   override readonly name = 'UnpackError';
 }
 
-/** Thrown when nothing can be restored into the folder that was named. Nothing was written. */
+/** Thrown when nothing can be restored into the folder that was named. No file was written. */
 export class FolderUnusable extends UnpackError {}

@@ -50,7 +50,8 @@ export interface Unpacked {
  * and each file's length and SHA-256. Only what the manifest names is written, as regular files with mode 644 or 755.
  * Memory does not grow with the number or size of the files.
  *
- * Throws {@link FolderUnusable}, and {@link UnpackError} naming file and pack; the folder is then incomplete.
+ * Throws {@link FolderUnusable} before it writes a file; later {@link UnpackError}, naming file and pack: the folder is then
+ * incomplete.
  */
 export async function unpack(options: UnpackOptions): Promise<Unpacked> {
   await makeEmptyFolder(options.into);
@@ -97,8 +98,9 @@ async function makeFolder(folder: string): Promise<void> {
   try {
     await make();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    await makeFolder(dirname(folder));
+    const around = dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || around === folder) throw error;
+    await makeFolder(around);
     await make();
   }
 }
