@@ -47,6 +47,49 @@ it.each([
   expect(rejections[0]!.message.length).toBeLessThan(200);
 });
 
+it('takes as a value what JSON.parse reads, and nothing else', async () => {
+  // Texts of pieces that values are made of: some are JSON, plain or not, most nearly are.
+  const pieces = [
+    '{',
+    '}',
+    ':',
+    ',',
+    '"a"',
+    '"\\\\n"',
+    '"',
+    '\\',
+    '\u0001',
+    '-',
+    '0',
+    '12',
+    '1.5',
+    'true',
+    'null',
+    '[',
+    ']',
+    ' ',
+  ];
+  const plain = fc.dictionary(
+    fc.string(),
+    fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)),
+  );
+  const near = fc.array(fc.constantFrom(...pieces), { maxLength: 9 }).map((parts) => parts.join(''));
+  const value = fc.oneof(
+    near,
+    plain.map((object) => JSON.stringify(object)),
+  );
+  const check = async (text: string): Promise<void> => {
+    let expected = 'done';
+    try {
+      JSON.parse(text);
+    } catch {
+      expected = 'RESULT_REJECTED';
+    }
+    expect(await codesOf(`0\t1\tdone\t\t\t${text}\n`)).toEqual([expected]);
+  };
+  await fc.assert(fc.asyncProperty(value, check), { numRuns: 2_000 });
+});
+
 it.each([
   ['code', 'C'.repeat(code_chars_max), 'C'.repeat(100_000), ''],
   ['message', '', 'CODE', 'm'.repeat(200_000)],

@@ -1,3 +1,4 @@
+import type { Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
 import type { Outcome } from './transport.js';
 
@@ -25,40 +26,86 @@ export function printOutcomes(outcomes: readonly Outcome[]): string {
  * whether a value is JSON is still to be checked.
  */
 export function parseOutcomes(text: string): Outcome[] {
-  const lines = text.split('\n');
-  if (lines.pop() !== '') throw new SyntaxError('The last outcome is cut off.');
-  return lines.map(parseOutcome);
+  const outcomes: Outcome[] = [];
+  for (let from = 0; from < text.length;) {
+    const end = text.indexOf('\n', from);
+    if (end === -1) throw new SyntaxError('The last outcome is cut off.');
+    outcomes.push(parseOutcome(text, from, end));
+    from = end + 1;
+  }
+  return outcomes;
 }
 
-function parseOutcome(line: string): Outcome {
-  const fields = line.split('\t');
-  const ordinal = parseWhole(fields[0]);
-  const duration_ms = parseWhole(fields[1]) / 1_000;
-  const status = fields[2];
-  if (status === 'done' && fields.length === 6) {
-    const digest = fields[3] === '' ? null : (fields[3] as Extract<Outcome, { status: 'done' }>['digest']);
-    const artifacts = fields[4] === '' ? no_artifacts : parseArtifacts(fields[4]!);
-    return { ordinal, status, digest, value: fields[5]!, artifacts, duration_ms };
-  }
-  if ((status === 'retry' || status === 'fail' || status === 'halt') && fields.length === 4) {
-    const failure: unknown = JSON.parse(fields[3]!);
-    if (!Array.isArray(failure) || failure.length !== 2)
-      throw new SyntaxError('A failure without code or message.');
-    const [code, message] = failure as readonly unknown[];
-    if (typeof code !== 'string' || typeof message !== 'string')
-      throw new SyntaxError('A failure whose code or message is no text.');
-    return { ordinal, status: 'failed', verdict: status, code, message, duration_ms };
-  }
-  throw new SyntaxError('An outcome of no known kind.');
-}
-
+const done_mark = 'done\t';
 const no_artifacts: readonly ArtifactRef[] = [];
 
-function parseWhole(field: string | undefined): number {
-  const number = Number(field);
-  if (field === undefined || !/^\d+$/.test(field) || !Number.isSafeInteger(number))
-    throw new SyntaxError('An ordinal or duration is no whole number from 0.');
+/** Reads the line of `text` from `from` to `end`, field by field where it stands: splitting it takes four times as long. */
+function parseOutcome(text: string, from: number, end: number): Outcome {
+  const ordinal_end = tabAfter(text, from, end);
+  const ordinal = parseWhole(text, from, ordinal_end);
+  const duration_end = tabAfter(text, ordinal_end + 1, end);
+  const duration_ms = parseWhole(text, ordinal_end + 1, duration_end) / 1_000;
+  const status_from = duration_end + 1;
+  if (!text.startsWith(done_mark, status_from))
+    return parseFailure(text.slice(status_from, end), ordinal, duration_ms);
+  const digest_from = status_from + done_mark.length;
+  const digest_end = tabAfter(text, digest_from, end);
+  const artifacts_end = tabAfter(text, digest_end + 1, end);
+  const value = text.slice(artifacts_end + 1, end);
+  if (value.includes('\t')) throw new SyntaxError('An outcome with too many fields.');
+  return {
+    ordinal,
+    status: 'done',
+    digest: digest_end === digest_from ? null : (text.slice(digest_from, digest_end) as Digest),
+    value,
+    artifacts:
+      artifacts_end === digest_end + 1
+        ? no_artifacts
+        : parseArtifacts(text.slice(digest_end + 1, artifacts_end)),
+    duration_ms,
+  };
+}
+
+/** Where the field that begins at `from` ends. */
+function tabAfter(text: string, from: number, end: number): number {
+  const tab = text.indexOf('\t', from);
+  if (tab === -1 || tab > end) throw new SyntaxError('An outcome with too few fields.');
+  return tab;
+}
+
+function parseFailure(fields: string, ordinal: number, duration_ms: number): Outcome {
+  const [verdict, json, ...more] = fields.split('\t');
+  if (
+    (verdict !== 'retry' && verdict !== 'fail' && verdict !== 'halt') ||
+    json === undefined ||
+    more.length > 0
+  )
+    throw new SyntaxError('An outcome of no known kind.');
+  const failure: unknown = JSON.parse(json);
+  if (!Array.isArray(failure) || failure.length !== 2)
+    throw new SyntaxError('A failure without code or message.');
+  const [code, message] = failure as readonly unknown[];
+  if (typeof code !== 'string' || typeof message !== 'string')
+    throw new SyntaxError('A failure whose code or message is no text.');
+  return { ordinal, status: 'failed', verdict, code, message, duration_ms };
+}
+
+/** No whole number has more digits that is safe whatever they are. */
+const digits_max = 15;
+
+function parseWhole(text: string, from: number, end: number): number {
+  let number = 0;
+  for (let at = from; at < end; at++) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) throw notWhole();
+    number = number * 10 + digit;
+  }
+  if (end === from || end - from > digits_max) throw notWhole();
   return number;
+}
+
+function notWhole(): SyntaxError {
+  return new SyntaxError(`An ordinal or duration is no whole number from 0 of at most ${digits_max} digits.`);
 }
 
 function parseArtifacts(text: string): readonly ArtifactRef[] {
