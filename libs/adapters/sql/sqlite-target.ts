@@ -23,6 +23,8 @@ import { SessionTarget } from './session-target.js';
 const lock_poll_ms = 20;
 const late_lock_poll_ms = 2;
 const lock_wait_default_ms = 5_000;
+/** Statements that a connection keeps prepared. */
+const prepared_max = 16;
 
 interface SqliteOptions {
   readonly forbidden: readonly string[];
@@ -34,7 +36,7 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
   readonly dialect = 'sqlite';
   protected readonly catalogue = { ledger: ledgerOfSqlite, describe: describeSqlite };
   #Sqlite: typeof Database | undefined;
-  #db: Database.Database | undefined;
+  #session: SqliteSession | undefined;
   /** The file that is open. */
   #file: Stats | undefined;
   readonly #idle: IdleTimer;
@@ -62,7 +64,7 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
         return result;
       } catch (error) {
         // Some errors have SQLite roll back by itself.
-        if (this.#db?.inTransaction === true) session.exec('ROLLBACK');
+        if (session.inTransaction) session.exec('ROLLBACK');
         throw error;
       }
     });
@@ -70,8 +72,8 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
 
   async close(): Promise<void> {
     this.#idle.stop();
-    this.#db?.close();
-    this.#db = undefined;
+    this.#session?.close();
+    this.#session = undefined;
   }
 
   /** Waits for the write lock without blocking: it is free for moments only while others write batch after batch. */
@@ -101,30 +103,31 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
   }
 
   protected use<T>(work: (session: SqliteSession) => Promise<T>): Promise<T> {
-    return this.#idle.during(async () => work(new SqliteSession(await this.#connect(), this.name)));
+    return this.#idle.during(async () => work(await this.#connect()));
   }
 
-  async #connect(): Promise<Database.Database> {
+  async #connect(): Promise<SqliteSession> {
     // Loaded when it is needed: most members of a pool never are.
     this.#Sqlite ??= (await import('better-sqlite3')).default;
     // Nothing is awaited from here on: calls at the same time share one connection.
     const file = statSync(this.path, { throwIfNoEntry: false });
-    if (this.#db !== undefined) {
-      if (this.#db.inTransaction || isSameFile(file, this.#file)) return this.#db;
+    if (this.#session !== undefined) {
+      if (this.#session.inTransaction || isSameFile(file, this.#file)) return this.#session;
       // Another file is at the path by now: what is written to the one that is open would be lost with it.
-      this.#db.close();
-      this.#db = undefined;
+      this.#session.close();
+      this.#session = undefined;
     }
     refuseOwnFiles(this.name, this.path, file, this.options.forbidden);
-    this.#db = openSqlite(this.#Sqlite, this.name, this.path);
+    this.#session = new SqliteSession(openSqlite(this.#Sqlite, this.name, this.path), this.name);
     this.#file = file;
-    return this.#db;
+    return this.#session;
   }
 }
 
-/** A connection while it is in use. */
+/** A connection, with the statements that it ran last. */
 class SqliteSession implements TargetSession {
   readonly dialect = 'sqlite';
+  readonly #prepared = new Map<string, Database.Statement>();
 
   constructor(
     private readonly db: Database.Database,
@@ -133,7 +136,7 @@ class SqliteSession implements TargetSession {
 
   async query(sql: string, values: readonly SqlValue[] = []): Promise<SqlResult> {
     return this.#guarded(() => {
-      const statement = this.db.prepare(sql);
+      const statement = this.#prepare(sql);
       const bound = bindings(values);
       if (statement.reader) {
         const rows = statement.raw(true).all(bound) as SqlRow[];
@@ -141,6 +144,14 @@ class SqliteSession implements TargetSession {
       }
       return { rows: [], changes: statement.run(bound).changes };
     });
+  }
+
+  get inTransaction(): boolean {
+    return this.db.inTransaction;
+  }
+
+  close(): void {
+    this.db.close();
   }
 
   async script(sql: string): Promise<number> {
@@ -168,6 +179,17 @@ class SqliteSession implements TargetSession {
     } finally {
       rows.return?.();
     }
+  }
+
+  /** Prepares a statement, or takes it prepared: batches run the same few. SQLite itself notes when a table was altered. */
+  #prepare(sql: string): Database.Statement {
+    let statement = this.#prepared.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      if (this.#prepared.size >= prepared_max) this.#prepared.clear();
+      this.#prepared.set(sql, statement);
+    }
+    return statement;
   }
 
   #guarded<T>(work: () => T): T {

@@ -13,14 +13,8 @@ import {
   type TargetTable,
 } from '#hxo/execute';
 import type { BatchInputs } from './inputs.js';
-import { withLearnt, type Learnt } from './learnt.js';
+import { withLearnt, type Change, type Learnt, type RangeChange } from './learnt.js';
 import { Ledger } from './ledger.js';
-
-/** The one statement that changes a batch's rows. */
-interface Change {
-  readonly sql: string;
-  readonly values: readonly SqlValue[];
-}
 
 /**
  * Applies one batch in one transaction with its row in the ledger. A batch that has its row is left alone. Returns the rows
@@ -121,8 +115,20 @@ function overtaken(): FailShard {
   );
 }
 
+/** What a batch does to its rows; batches of one backfill differ in their ranges alone, and are checked once. */
+async function changeOf(batch: BatchInputs, database: TargetDatabase, learnt: Learnt): Promise<Change> {
+  const { table, key, work, run, operation } = batch;
+  const backfill = JSON.stringify([table, key, work, run, operation]);
+  const change = await learnt.change(backfill, () => checkedChange(batch, database, learnt));
+  return change(batch);
+}
+
 /** Checks the inputs against the database's own catalogue; nothing of them reaches SQL unquoted but the statement. */
-async function changeOf(batch: BatchInputs, { dialect }: TargetDatabase, learnt: Learnt): Promise<Change> {
+async function checkedChange(
+  batch: BatchInputs,
+  { dialect }: TargetDatabase,
+  learnt: Learnt,
+): Promise<RangeChange> {
   const table = await learnt.table(batch.table);
   if (table === null)
     throw new FailShard('TABLE_GONE', `Table ${batch.table} is gone since the plan was cut.`);
@@ -135,15 +141,19 @@ async function changeOf(batch: BatchInputs, { dialect }: TargetDatabase, learnt:
   if ('statement' in work) {
     const fault = statementFault(work.statement, dialect);
     if (fault !== null) throw new FailShard('STATEMENT_REFUSED', `statement: ${fault}`);
-    const { sql, values } = rangePredicate(dialect, columns, batch);
-    return { sql: withRange(work.statement, dialect, sql), values };
+    const statementFor = withRange(work.statement, dialect);
+    return (range) => {
+      const { sql, values } = rangePredicate(dialect, columns, range);
+      return { sql: statementFor(sql), values };
+    };
   }
   const entries = Object.entries(work.set);
   const assigned = entries.map(([name], i) => `${quotedColumn(table, name)} = ${parameter(dialect, i + 1)}`);
-  const where = rangePredicate(dialect, columns, batch, entries.length + 1);
-  return {
-    sql: `UPDATE ${table.quoted} SET ${assigned.join(', ')} WHERE ${where.sql}`,
-    values: [...entries.map(([, value]) => bound(value)), ...where.values],
+  const update = `UPDATE ${table.quoted} SET ${assigned.join(', ')} WHERE`;
+  const assigned_values = entries.map(([, value]) => bound(value));
+  return (range) => {
+    const { sql, values } = rangePredicate(dialect, columns, range, entries.length + 1);
+    return { sql: `${update} ${sql}`, values: [...assigned_values, ...values] };
   };
 }
 

@@ -1,11 +1,31 @@
 import { isDeepStrictEqual } from 'node:util';
-import { FailShard, TargetError, type TargetDatabase, type TargetTable } from '#hxo/execute';
+import {
+  FailShard,
+  TargetError,
+  type KeyRange,
+  type SqlValue,
+  type TargetDatabase,
+  type TargetTable,
+} from '#hxo/execute';
 import { ensureLedger } from './ledger.js';
 
-/** What earlier batches have learnt of a target, so that those behind them need not ask: its ledger, and the last table. */
+/** The one statement that changes a batch's rows. */
+export interface Change {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
+}
+
+/** The change of each batch of a backfill, by its range. */
+export type RangeChange = (range: KeyRange) => Change;
+
+/**
+ * What earlier batches have learnt of a target, so that those behind them need not ask: its ledger, the last table, and
+ * the last backfill's change.
+ */
 export class Learnt {
   #ledger: string | undefined;
   #table: TargetTable | undefined;
+  #change: { readonly backfill: string; readonly of: RangeChange } | undefined;
 
   constructor(private readonly database: TargetDatabase) {}
 
@@ -20,6 +40,12 @@ export class Learnt {
     const table = await this.database.describe(name);
     if (table !== null) this.#table = table;
     return table;
+  }
+
+  /** The change of a backfill, which its text names in full; `check` makes it unless it is the last one. */
+  async change(backfill: string, check: () => Promise<RangeChange>): Promise<RangeChange> {
+    if (this.#change?.backfill !== backfill) this.#change = { backfill, of: await check() };
+    return this.#change.of;
   }
 
   /** Asks again. */

@@ -20,7 +20,7 @@ describe('statements', () => {
   it('get the condition in place of their mark, in parentheses', () => {
     const statement = `UPDATE t SET a = '{range}' /* {range} */ WHERE b OR {range} ;`;
     expect(statementFault(statement, 'sqlite')).toBeNull();
-    expect(withRange(statement, 'sqlite', 'x')).toBe(
+    expect(withRange(statement, 'sqlite')('x')).toBe(
       `UPDATE t SET a = '{range}' /* {range} */ WHERE b OR (x) `,
     );
   });

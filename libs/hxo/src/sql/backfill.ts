@@ -42,13 +42,13 @@ export function statementFault(statement: string, dialect: SqlDialect): string |
     : `It must have ${range_mark} exactly once, as a condition of WHERE, outside texts and comments; it has it ${marks} times.`;
 }
 
-/** The statement with the batch's condition in place of its mark. The statement has no {@link statementFault}. */
-export function withRange(statement: string, dialect: SqlDialect, predicate: string): string {
+/** Puts a batch's condition in place of the mark of a statement that has no {@link statementFault}. */
+export function withRange(statement: string, dialect: SqlDialect): (predicate: string) => string {
   const tokens = tokenize(statement, dialect);
   const [mark] = rangeMarks(tokens);
   const before = statement.slice(0, tokens[mark!]!.start);
   const after = statement.slice(tokens[mark! + 2]!.end).replace(/;\s*$/, '');
-  return `${before}(${predicate})${after}`;
+  return (predicate) => `${before}(${predicate})${after}`;
 }
 
 /** Where the marks begin. */
