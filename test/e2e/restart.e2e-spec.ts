@@ -116,7 +116,8 @@ describe('callers at SIGTERM of an idle server', () => {
     const ended = once(reader, 'end');
     function take(chunk: Buffer): void {
       read += chunk.length;
-      if (read < ++pauses * 2 ** 22) return void pauses--;
+      if (read < (pauses + 1) * 2 ** 22) return;
+      pauses++;
       reader.pause();
       setTimeout(() => reader.resume(), 200);
     }

@@ -27,7 +27,8 @@ Examples:
 ${exit_code_help}`;
 
 /** Asked of the arguments themselves: a usage error may come before they are parsed. */
-const json = process.argv.includes('--json');
+const options_end = process.argv.indexOf('--');
+const json = process.argv.slice(2, options_end < 0 ? undefined : options_end).includes('--json');
 
 const program = new Command('hxo')
   .description('HXO, the Hypshard-X Orchestrator: plans that run to a signed certificate.')

@@ -14,6 +14,8 @@ import {
 
 /** A temporary file that nobody wrote to for so long belongs to a process that died. */
 const stale_ms = 60 * 60 * 1000;
+/** Smaller chunks, as lines are, gather until they are this much: a call to the system for each would cost more than they. */
+const write_bytes = 64 * 1024;
 
 export interface FileArtifactStore extends ArtifactStore {
   /** Removes temporary files of processes that died. Returns how many. `now_ms` is the wall clock. */
@@ -121,7 +123,7 @@ async function createTemporary(folder: string): Promise<{ path: string; file: Fi
   }
 }
 
-/** Writes and fsyncs; always closes the file. */
+/** Writes and fsyncs; always closes the file. Keeps chunks until they are written: whoever gives them leaves them as they are. */
 async function writeDurably(
   file: FileHandle,
   content: Uint8Array | AsyncIterable<Uint8Array>,
@@ -129,11 +131,21 @@ async function writeDurably(
   try {
     const hash = sha256Stream();
     let bytes = 0;
+    let waiting: Uint8Array[] = [];
+    let waiting_bytes = 0;
+    const write = async (): Promise<void> => {
+      await file.writeFile(waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting));
+      waiting = [];
+      waiting_bytes = 0;
+    };
     for await (const chunk of content instanceof Uint8Array ? [content] : content) {
       hash.update(chunk);
       bytes += chunk.length;
-      await file.writeFile(chunk);
+      waiting.push(chunk);
+      waiting_bytes += chunk.length;
+      if (waiting_bytes >= write_bytes) await write();
     }
+    if (waiting.length > 0) await write();
     await file.datasync();
     return { digest: hash.digest(), bytes };
   } finally {

@@ -20,13 +20,16 @@ export class Place {
   bytesOf(path: string): number {
     const found = statSync(path, { throwIfNoEntry: false });
     if (found === undefined) return 0;
-    return found.isDirectory() ? filesBelow(path).reduce((sum, file) => sum + this.bytesOf(file), 0) : found.size; // prettier-ignore
+    if (!found.isDirectory()) return found.size;
+    return filesBelow(path).reduce((sum, file) => sum + this.bytesOf(file), 0);
   }
 }
 
 /** Paths of the files below a folder, sorted; none while it is not there. */
 export function filesBelow(folder: string): string[] {
   if (!existsSync(folder)) return [];
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)).sort(); // prettier-ignore
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  return files.map(({ parentPath, name }) => join(parentPath, name)).sort();
 }
