@@ -38,6 +38,7 @@ class RecordingSink implements TransportSink {
     this.most_at_once = Math.max(this.most_at_once, this.begun.filter((each) => !this.over(each)).length);
   }
   heartbeat(): void {}
+  refused(): void {}
   async outcomes(batch: OutcomeBatch): Promise<void> {
     this.batches.push(batch);
     await this.commit(batch.bundle);

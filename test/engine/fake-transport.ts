@@ -28,6 +28,10 @@ export class FakeWorker {
     return this.sink.outcomes({ ...this.lease, attempt, worker: 'fake-1', outcomes, final });
   }
 
+  refuse(): void {
+    this.sink.refused({ ...this.lease, reason: 'fake-1 has another workspace' });
+  }
+
   die(): void {
     this.sink.lost({ ...this.lease, reason: 'killed' });
   }
@@ -140,6 +144,10 @@ export class FakeTransport implements Transport {
           return this.sink.outcomes(batch);
         },
         changed: () => this.sink.changed(),
+        refused: (at) => {
+          this.executing.delete(bundle);
+          this.sink.refused(at);
+        },
         lost: (at) => {
           this.executing.delete(bundle);
           this.sink.lost(at);

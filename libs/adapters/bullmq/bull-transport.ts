@@ -10,6 +10,8 @@ import { printBundle, type Report } from './wire.js';
 import { listWorkers, type WorkerCard } from './worker-registry.js';
 
 const registry_ms = 1_000;
+/** What Redis said of its workers counts for so long. Once it is older, Redis is away or hangs, and nothing is handed to it. */
+const registry_valid_ms = 5_000;
 /** What reports that are being taken get, to be committed and acknowledged; what does not make it is read again. */
 const stop_max_ms = 2_000;
 const cancelled_ttl_s = 24 * 3_600;
@@ -35,6 +37,9 @@ export class BullTransport implements Transport {
   private readonly reading: Redis;
   private readonly queues = new Map<string, Queue>();
   private workers: readonly WorkerCard[] = [];
+  /** When Redis last told the workers, in monotonic milliseconds. */
+  private told_ms = -Infinity;
+  private refreshing = false;
   private workspace = '';
   private reader: ReportReader | null = null;
   private sink: TransportSink | null = null;
@@ -61,6 +66,7 @@ export class BullTransport implements Transport {
 
   obstacle(executor: string, version: string): string | null {
     if (this.trouble !== null) return `Redis: ${this.trouble}`;
+    if (!this.reachable()) return 'Redis, which does not answer';
     const offering = this.workers.filter((worker) => worker.executors[executor] !== undefined);
     if (offering.length === 0) return `a worker that offers executor ${executor}`;
     if (!offering.some((worker) => worker.executors[executor] === version)) {
@@ -86,7 +92,9 @@ export class BullTransport implements Transport {
 
   async dispatch(bundle: Bundle): Promise<void> {
     if (this.stopping) throw new Error('The transport is stopped: it takes no bundle.');
-    const data = this.seal.close(printBundle(bundle));
+    // A command would wait until Redis is back, and the lease run out meanwhile, again and again.
+    if (!this.reachable()) throw new Error('Redis does not answer: no bundle is handed to it.');
+    const data = this.seal.close(printBundle({ ...bundle, workspace: this.workspace }));
     await this.queue(bundle.executor).add('bundle', data, { jobId: jobId(bundle) });
   }
 
@@ -132,7 +140,13 @@ export class BullTransport implements Transport {
     this.redis.disconnect();
   }
 
+  private reachable(): boolean {
+    return this.redis.status === 'ready' && performance.now() - this.told_ms < registry_valid_ms;
+  }
+
+  /** Workers that can be reached, and take bundles of an executor. */
   private fit(executor: string): readonly WorkerCard[] {
+    if (!this.reachable()) return [];
     return this.workers.filter(
       (worker) => worker.executors[executor] !== undefined && worker.workspace === this.workspace,
     );
@@ -142,6 +156,7 @@ export class BullTransport implements Transport {
     if (report.type === 'outcomes') return sink.outcomes(report);
     if (report.type === 'started') sink.started(report);
     else if (report.type === 'heartbeat') sink.heartbeat(report);
+    else if (report.type === 'refused') sink.refused(report);
     else sink.lost(report);
     return Promise.resolve();
   }
@@ -163,15 +178,21 @@ export class BullTransport implements Transport {
     return queue;
   }
 
+  /** Asks Redis for its workers. One that does not answer is asked once: the question waits until it does. */
   private async refresh(): Promise<void> {
+    if (this.refreshing) return;
+    this.refreshing = true;
     try {
       this.workspace = this.options.workspace();
       this.workers = await listWorkers(this.redis);
+      this.told_ms = performance.now();
       await this.silenceEvents();
       this.trouble = null;
       this.sink?.changed();
     } catch (error) {
       this.complain(error as Error);
+    } finally {
+      this.refreshing = false;
     }
   }
 

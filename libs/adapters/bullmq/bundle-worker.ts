@@ -6,10 +6,12 @@ import { connect } from './connection.js';
 import { cancel_channel, cancelKey, queue_prefix, queueName } from './names.js';
 import { writeReport } from './reports.js';
 import { Seal } from './seal.js';
-import { parseBundle, type Report } from './wire.js';
+import { parseBundle, type Report, type SentBundle } from './wire.js';
 import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
 
 const announce_ms = 2_000;
+/** A worker that refuses a bundle leaves the next ones to the others for so long: most may be for them. */
+const refusal_pause_ms = 1_000;
 /** What reports and the farewell get at the end, beyond the grace. */
 const farewell_ms = 2_000;
 
@@ -112,6 +114,11 @@ export class BundleWorker implements TransportSink {
     if (batch.final) this.end(batch);
   }
 
+  refused(lease: LeaseRef & { readonly reason: string }): void {
+    this.tell({ type: 'refused', ...lease });
+    this.end(lease);
+  }
+
   lost(lease: LeaseRef & { readonly reason: string }): void {
     this.tell({ type: 'lost', ...lease });
     this.end(lease);
@@ -141,23 +148,26 @@ export class BundleWorker implements TransportSink {
     const bundle = parseBundle(this.seal.open(job.data));
     const refusal = await this.refusal(bundle);
     if (refusal !== null) {
-      this.tell({ type: 'lost', ...leaseOf(bundle), reason: refusal });
+      this.refused({ ...leaseOf(bundle), reason: refusal });
+      await sleep(refusal_pause_ms);
       return;
     }
     await new Promise<void>((resolve) => {
       this.running.set(keyOf(bundle), { bundle, ended: resolve });
       this.options.pool
         .dispatch(bundle)
-        .catch((error: Error) => this.lost({ ...leaseOf(bundle), reason: error.message }));
+        .catch((error: Error) => this.refused({ ...leaseOf(bundle), reason: error.message }));
     });
   }
 
-  private async refusal(bundle: Bundle): Promise<string | null> {
+  /** Why this worker does not take the bundle, in words that name it; null when it does. */
+  private async refusal(bundle: SentBundle): Promise<string | null> {
     const { card } = this;
     const offered = card.executors[bundle.executor];
     if (offered !== bundle.executor_version) {
       return `${card.id} has version ${offered} of ${bundle.executor}, not ${bundle.executor_version}`;
     }
+    if (card.workspace !== bundle.workspace) return `${card.id} has another workspace than the plan`;
     if ((await this.redis.exists(cancelKey(bundle.plan_id))) === 1) return 'aborted';
     return null;
   }

@@ -1,13 +1,13 @@
-import { printOutcomes, sha256, type Bundle } from '#hxo/execute';
-import { parseBundle, parseReport, printBundle, printReport, type Report } from './wire.js';
+import { printOutcomes, sha256 } from '#hxo/execute';
+import { parseBundle, parseReport, printBundle, printReport, type Report, type SentBundle } from './wire.js';
 
 const head = {
   ...{ plan_id: 'p', bundle: 7, attempt: 2, stage: 'pack', executor: 'e', executor_version: '1' },
-  ...({ isolation: 'thread', concurrency: 1, shard_timeout_ms: 500 } as const),
+  ...({ isolation: 'thread', concurrency: 1, shard_timeout_ms: 500, workspace: 'w' } as const),
 };
 const lease = { plan_id: 'p', bundle: 7, attempt: 2 };
 
-it.each<Bundle>([
+it.each<SentBundle>([
   { ...head, work: { type: 'shards', ordinals: [3, 4], lines: '1\t\t{"a":1}\n1\t\t"\\n"\n' } },
   { ...head, work: { type: 'collect', results: sha256('results') } },
 ])('carries a bundle of $work.type', (bundle) => expect(parseBundle(printBundle(bundle))).toEqual(bundle));
@@ -24,6 +24,7 @@ it.each<Report>([
   { type: 'started', ...lease, worker: 'thread-1@host' },
   { type: 'heartbeat', ...lease },
   { type: 'lost', ...lease, reason: 'killed\nfor good' },
+  { type: 'refused', ...lease, reason: 'another workspace' },
   { type: 'outcomes', ...lease, worker: 'w', outcomes: printOutcomes([failed]), final: true },
   { type: 'outcomes', ...lease, worker: 'w', outcomes: '', final: false },
 ])('carries a report of type $type', (report) => expect(parseReport(printReport(report))).toEqual(report));

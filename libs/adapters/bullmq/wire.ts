@@ -10,17 +10,21 @@ export type Report =
   | ({ readonly type: 'started'; readonly worker: string } & LeaseRef)
   | ({ readonly type: 'heartbeat' } & LeaseRef)
   | ({ readonly type: 'lost'; readonly reason: string } & LeaseRef)
+  | ({ readonly type: 'refused'; readonly reason: string } & LeaseRef)
   | ({ readonly type: 'outcomes' } & OutcomeBatch);
 
-export function printBundle(bundle: Bundle): string {
+/** A bundle on its way: `workspace` is the fingerprint of the one that its plan was made of. */
+export type SentBundle = Bundle & { readonly workspace: string };
+
+export function printBundle(bundle: SentBundle): string {
   const { work } = bundle;
   if (work.type === 'collect') return print(bundle, '');
   return print({ ...bundle, work: { type: 'shards', ordinals: work.ordinals } }, work.lines);
 }
 
 /** Throws when the text is not one that {@link printBundle} made. */
-export function parseBundle(text: string): Bundle {
-  const [head, lines] = parse<Bundle>(text);
+export function parseBundle(text: string): SentBundle {
+  const [head, lines] = parse<SentBundle>(text);
   return head.work.type === 'collect' ? head : { ...head, work: { ...head.work, lines } };
 }
 

@@ -5,6 +5,9 @@ import { forbid } from './forbidden.js';
 import { noGitignore } from './gitignore.js';
 import type { WorkspaceOptions } from './workspace.js';
 
+/** What SQLite makes beside a database while it is written, and removes again. */
+const passing = /-(?:journal|wal|shm)$/;
+
 /**
  * Tells workspaces apart: SHA-256 of the names at the top of the tree, as a listing would show them. It is cheap enough for
  * every heartbeat and stays the same while files are edited. It finds a worker that has another tree, or none, mounted;
@@ -15,6 +18,7 @@ export function workspaceFingerprint({ root, forbidden }: WorkspaceOptions): Dig
   const rules = noGitignore.below('', readIfThere(join(root, '.gitignore')));
   const names = readdirSync(root, { withFileTypes: true })
     .filter((entry) => entry.isFile() || entry.isDirectory())
+    .filter((entry) => !passing.test(entry.name))
     .filter((entry) => !closed.name(entry.name) && !closed.place(join(root, entry.name)))
     .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
     .filter((name) => !rules.ignores(name));

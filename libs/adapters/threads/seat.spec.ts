@@ -32,6 +32,7 @@ beforeEach(() => {
     started: () => {},
     heartbeat: () => {},
     outcomes: async (batch) => void batches.push(batch),
+    refused: () => {},
     lost: () => {},
     changed: () => {},
   };

@@ -39,8 +39,8 @@ interface Caller {
 export class ExecutingStages {
   private readonly scheduler = new FairRoundRobin<LiveStage>();
   private readonly callers = new Map<LiveStage, Caller>();
-  /** Stages whose shards come back because of a full disk, until one of them is done. */
-  private readonly full_disks = new Map<LiveStage, string>();
+  /** Stages whose shards come back through no fault of their own, and what they wait for, until one of them is done. */
+  private readonly waits = new Map<LiveStage, string>();
 
   /** @param ready told when shards wait for a lease */
   constructor(
@@ -74,9 +74,14 @@ export class ExecutingStages {
     return undefined;
   }
 
-  /** Whose disk the stage's shards wait for, in words. */
-  waitsForRoom(stage: LiveStage): string | null {
-    return this.full_disks.get(stage) ?? null;
+  /** What the stage's shards wait for while workers give them back, in words. */
+  waitsFor(stage: LiveStage): string | null {
+    return this.waits.get(stage) ?? null;
+  }
+
+  /** Workers give the stage's shards back: says what they wait for, in words. */
+  setWaits(stage: LiveStage, what: string): void {
+    if (this.has(stage)) this.waits.set(stage, what);
   }
 
   /** Ends the execution of a stage that cannot go on. */
@@ -144,9 +149,9 @@ export class ExecutingStages {
   private follow(stage: LiveStage, accepted: Acceptance, worker: string): void {
     const { board } = stage;
     for (const ordinal of accepted.done) board.done(ordinal);
-    if (accepted.done.length > 0) this.full_disks.delete(stage);
+    if (accepted.done.length > 0) this.waits.delete(stage);
     for (const { ordinal, code, charged } of accepted.returned) {
-      if (code === disk_full) this.full_disks.set(stage, `room on the disk of ${worker}`);
+      if (code === disk_full) this.setWaits(stage, `room on the disk of ${worker}`);
       board.retryLater(ordinal, charged ? 'loss' : null);
       this.retryLater(stage, ordinal, board.attemptOf(ordinal));
     }
@@ -189,7 +194,7 @@ export class ExecutingStages {
   private remove(stage: LiveStage): Caller | undefined {
     const caller = this.callers.get(stage);
     this.callers.delete(stage);
-    this.full_disks.delete(stage);
+    this.waits.delete(stage);
     this.scheduler.remove(stage);
     return caller;
   }

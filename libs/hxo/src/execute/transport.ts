@@ -76,6 +76,8 @@ export interface TransportSink {
    * for good): the transport acknowledges then, not before.
    */
   outcomes(batch: OutcomeBatch): Promise<void>;
+  /** A worker did not take the bundle, and has executed nothing of it: its shards are free again, at no charge. */
+  refused(lease: LeaseRef & { readonly reason: string }): void;
   /** The worker of the bundle is gone; what it had not reported will not come. */
   lost(lease: LeaseRef & { readonly reason: string }): void;
   /** Slots may have changed: there may be room for more bundles. */

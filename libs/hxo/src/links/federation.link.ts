@@ -107,7 +107,7 @@ export class FederationLink implements TransportSink {
       const { spec, executor_version } = stage;
       // What is leased may wait no less: the workers that it went to may be gone.
       const obstacle = this.ports.transport.obstacle(spec.executor, executor_version);
-      const waits_for = obstacle ?? this.executing.waitsForRoom(stage);
+      const waits_for = obstacle ?? this.executing.waitsFor(stage);
       if (waits_for !== null) return waits_for;
     }
     return null;
@@ -160,6 +160,17 @@ export class FederationLink implements TransportSink {
       lease.reported.unshift(...batches);
       throw error;
     }
+  }
+
+  refused(at: LeaseRef & { readonly reason: string }): void {
+    const lease = this.leases.of(at);
+    if (lease === undefined) return;
+    const act = async (): Promise<void> => {
+      this.executing.setWaits(lease.stage, `a worker that takes its bundles: ${at.reason}`);
+      await this.dispatcher.takeBack(lease);
+      this.dispatcher.pump();
+    };
+    this.guard(this.leases.inTurn(lease, act));
   }
 
   lost(at: LeaseRef & { readonly reason: string }): void {

@@ -276,6 +276,57 @@ describe('bundles that the transport does not take', () => {
   });
 });
 
+it.each<[string, Work, number[]]>([
+  ['would be tried again', (_bundle, worker) => worker.report([failed(1, 'retry')], true), [1, 1]],
+  ['comes back', (_bundle, worker) => worker.report([failed(1, 'halt')], true), [1, 1]],
+])('ends a halted stage whose last shard %s', async (_, end, [failed_shards, skipped_shards]) => {
+  await start({ slots: 1, work: hold });
+  const plan_id = await hxo.submit([{ ...stageOf(2), failure_policy: 'halt_stage' }]);
+  const [first, second] = await heldBundles(plan_id, 2);
+  await hxo.transport.workerOf(first!).report([failed(0, 'fail')], true);
+  await end(second!, hxo.transport.workerOf(second!));
+  expect(await hxo.end(plan_id)).toMatchObject({ phase: 'failed', failed_shards, skipped_shards });
+});
+
+describe('bundles that a worker refuses', () => {
+  it('are offered again at no charge, and the status says why', async () => {
+    let refusals = 0;
+    await start({
+      slots: 1,
+      work: async (_bundle, worker) => {
+        refusals++;
+        worker.refuse();
+      },
+    });
+    const plan_id = await hxo.submit([{ ...stageOf(2), executor: 'collecting' }]);
+    const refusedAgain = async (times: number): Promise<void> => {
+      for (const end = refusals + times; refusals < end; hxo.later_ms += 100) await sleep(5);
+    };
+    await refusedAgain(2 * lease_losses_max + 10);
+    expect(hxo.engine.waitsFor(plan_id)).toBe(
+      'a worker that takes its bundles: fake-1 has another workspace',
+    );
+    const board = boardOf(plan_id);
+    let collector_refusals = 0;
+    hxo.transport.work = async (bundle, worker) => {
+      if (bundle.work.type === 'shards' || collector_refusals > lease_losses_max) {
+        await succeed(bundle, worker);
+        return;
+      }
+      collector_refusals++;
+      worker.refuse();
+    };
+    const passing = setInterval(() => (hxo.later_ms += 500), 5);
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded' });
+    clearInterval(passing);
+    expect([0, 1].map((ordinal) => [board.lossesOf(ordinal), board.failuresOf(ordinal)])).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    expect(new Set(bundlesOf(plan_id).map(({ state }) => state))).toEqual(new Set(['closed']));
+  });
+});
+
 it.each<[string, string]>([
   ['shards', 'plain'],
   ['collectors', 'collecting'],

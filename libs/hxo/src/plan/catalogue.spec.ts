@@ -53,6 +53,12 @@ describe('buildCatalogue', () => {
     expect(kinds.get('x')?.executors).toEqual(['two']);
   });
 
+  it("leaves a kind's default executor of a partitioner when another executor is added", () => {
+    const { kinds } = buildCatalogue([], [executor('prime_other', 'deploy.prime')]);
+    const built = job_kinds.find(({ name }) => name === 'deploy.prime')!;
+    expect(kinds.get('deploy.prime')).toEqual({ ...built, executors: [...built.executors, 'prime_other'] });
+  });
+
   it.each<[string, () => unknown]>([
     [
       'Two executors are named twin',

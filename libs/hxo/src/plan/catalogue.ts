@@ -38,10 +38,11 @@ export function buildCatalogue(
       if (kind?.executors.includes(executor.name)) continue;
       kinds.set(name, {
         name,
-        description: kind?.description ?? `Work of ${executor.name}`,
-        partitioners: kind?.partitioners ?? [...partitionerByName.keys()],
+        description: `Work of ${executor.name}`,
+        partitioners: [...partitionerByName.keys()],
+        slo_ms: null,
+        ...kind,
         executors: [...(kind?.executors ?? []), executor.name],
-        slo_ms: kind?.slo_ms ?? null,
       });
     }
   }

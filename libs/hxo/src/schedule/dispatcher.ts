@@ -152,12 +152,13 @@ export class Dispatcher {
     }
   }
 
-  private async takeBack(lease: Lease): Promise<void> {
+  /** Ends a lease of which nothing was executed, at no charge; what it holds is offered again after a while. */
+  async takeBack(lease: Lease): Promise<void> {
     this.leases.end(lease);
-    await this.handBack(lease);
+    await this.close(lease);
     const { stage, work } = lease;
     if (stage.plan.stopped !== null) return;
-    // No worker has seen the attempt: the next lease may have it.
+    // No worker has begun the attempt: the next lease may have it.
     if (work.type === 'collect') stage.collect_attempts--;
     this.retries.after(offer_again_ms, () => {
       if (work.type === 'collect') this.collectors.wait({ stage, work });
@@ -168,9 +169,14 @@ export class Dispatcher {
 
   /** A lease that no worker has begun is closed, so that a restart costs its shards nothing. */
   async handBack(lease: Lease): Promise<void> {
-    if (lease.begun) return;
-    const { plan_no } = lease.stage.plan;
-    await this.ports.store.write((tx) => tx.setBundleState(plan_no, lease.bundle, 'closed', null), 'engine');
+    if (!lease.begun) await this.close(lease);
+  }
+
+  private async close({ stage, bundle }: Lease): Promise<void> {
+    await this.ports.store.write(
+      (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', null),
+      'engine',
+    );
   }
 
   /** Opens a lease anew that was given before, and is committed, for its shards that are still open. */

@@ -141,7 +141,7 @@ function end(
   if (operation === 'done' || operation === 'failed') shard.phase = operation;
   else if (operation === 'retryLater') {
     shard.failures++;
-    shard.phase = 'retrying';
+    shard.phase = model.halted ? 'skipped' : 'retrying';
   } else {
     if (operation === 'lose') shard.losses++;
     model.giveBack(shard);

@@ -188,13 +188,14 @@ export class StageBoard {
   }
 
   /**
-   * The shard waits for its back-off until {@link retry}.
+   * The shard waits for its back-off until {@link retry}; on a halted board it is skipped at once.
    * @param charge what it counts as: an executor error, a lost lease, or nothing that is the shard's doing
    */
   retryLater(ordinal: number, charge: 'failure' | 'loss' | null = 'failure'): void {
     this.move(ordinal, 'retrying');
     if (charge === 'failure') this.failure_count.set(ordinal, this.failuresOf(ordinal) + 1);
     if (charge === 'loss') this.loss_count.set(ordinal, this.lossesOf(ordinal) + 1);
+    if (this.halted) this.move(ordinal, 'skipped');
   }
 
   /** The back-off is over. */
