@@ -29,6 +29,7 @@ class RecordingSink implements TransportSink {
 
   readonly batches: OutcomeBatch[] = [];
   readonly losses: (LeaseRef & { reason: string })[] = [];
+  readonly refusals: (LeaseRef & { reason: string })[] = [];
   readonly begun: number[] = [];
   most_at_once = 0;
   commit: (bundle: number) => Promise<void> = async () => undefined;
@@ -38,10 +39,12 @@ class RecordingSink implements TransportSink {
     this.most_at_once = Math.max(this.most_at_once, this.begun.filter((each) => !this.over(each)).length);
   }
   heartbeat(): void {}
-  refused(): void {}
   async outcomes(batch: OutcomeBatch): Promise<void> {
     this.batches.push(batch);
     await this.commit(batch.bundle);
+  }
+  refused(lease: LeaseRef & { reason: string }): void {
+    this.refusals.push(lease);
   }
   lost(lease: LeaseRef & { reason: string }): void {
     this.losses.push(lease);
@@ -58,7 +61,9 @@ class RecordingSink implements TransportSink {
       (o) => `${o.ordinal} ${o.status === 'done' ? 'done' : `${o.verdict} ${o.code}`}`,
     );
     const loss = this.losses.find((each) => each.bundle === bundle);
-    return [...words, loss ? `lost: ${loss.reason}` : 'final'].join(', ');
+    const refusal = this.refusals.find((each) => each.bundle === bundle);
+    const end = refusal ? `refused: ${refusal.reason}` : 'final';
+    return [...words, loss ? `lost: ${loss.reason}` : end].join(', ');
   }
   over(bundle: number): boolean {
     return (
@@ -141,6 +146,7 @@ describe('The pool of threads and processes', () => {
       stage: 's',
       executor: `probe_${isolation}`,
       executor_version: '1',
+      reads_files: true,
       isolation,
       concurrency: 1,
       shard_timeout_ms: 500,
@@ -290,7 +296,7 @@ describe('The pool of threads and processes', () => {
     const other = await dispatch('thread', [{ do: 'noop' }], { plan_id: 'other' });
     await until(() => sink.begun.length === 2);
     const cancelled_at = performance.now();
-    await transport.cancel('plan');
+    await transport.cancel('plan', []);
     await until(() => sink.over(polite) && sink.over(other));
     expect(performance.now() - cancelled_at).toBeLessThan(900);
     await until(() => sink.over(stubborn));
@@ -298,7 +304,7 @@ describe('The pool of threads and processes', () => {
     expect([polite, stubborn, queued, other].map((bundle) => sink.story(bundle))).toEqual([
       'final',
       'lost: aborted',
-      'lost: aborted',
+      'refused: aborted',
       '0 done, final',
     ]);
   });
@@ -317,7 +323,7 @@ describe('The pool of threads and processes', () => {
     expect([short, endless, queued].map((bundle) => sink.story(bundle))).toEqual([
       '0 done, final',
       'lost: stopping',
-      'lost: stopping',
+      'refused: the worker is stopping',
     ]);
   });
 

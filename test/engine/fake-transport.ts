@@ -7,6 +7,7 @@ import {
   type Outcome,
   type Transport,
   type TransportSink,
+  type WorkerNeeds,
 } from '#hxo';
 
 /** What a worker does with a bundle: reports outcomes, loses it, or sits on it. */
@@ -60,13 +61,13 @@ export class FakeTransport implements Transport {
   private readonly working = new Set<Promise<void>>();
 
   constructor(
-    private size: number,
+    public size: number,
     public work: Work,
     /** Says that its bundles outlive the process: what a new one knows of them is up to the spec. */
     readonly durable = false,
   ) {}
 
-  slots(executor: string): number {
+  slots({ executor }: WorkerNeeds): number {
     return this.slotless.has(executor) ? 0 : this.size;
   }
 

@@ -114,7 +114,7 @@ export class RunningEngine {
   /** Starts over on the same folder, as a new process would. */
   async restart(work: Work = succeed): Promise<void> {
     await this.halt();
-    this.transport = new FakeTransport(this.transport.slots('plain'), work, this.transport.durable);
+    this.transport = new FakeTransport(this.transport.size, work, this.transport.durable);
     await this.boot();
   }
 

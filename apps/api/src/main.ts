@@ -1,5 +1,6 @@
 /** The API process: settings, then the store, then the engine, then HTTP; and the same backwards at the end. */
 import type { Server } from 'node:http';
+import { hostname } from 'node:os';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, Hxo, partitioners } from '#hxo';
@@ -79,6 +80,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
         })
       : new BullTransport({
           redis_url: settings.redis.url,
+          owner: `${hostname()}:${settings.db_path}`,
           bundle_key: settings.redis.bundle_key,
           workspace: () => workspaceFingerprint(work.workspace),
           log: (message) => log.warn(message),

@@ -42,26 +42,27 @@ async function main(settings: Settings, log: Log): Promise<void> {
   const worker = new BundleWorker({
     redis_url: settings.redis.url,
     bundle_key: settings.redis.bundle_key,
-    card: () => ({
+    card: {
       id,
       concurrency: settings.worker_concurrency,
       lanes: settings.worker_lanes,
       executors,
-      workspace: workspaceFingerprint(workspace),
       hxo_version,
       node_version: process.versions.node,
-    }),
+    },
+    workspace: () => workspaceFingerprint(workspace),
     pool,
     log: (message) => log.warn(message),
   });
   const { server: health, url } = await serveHealth(worker, settings);
-  await worker.start();
   stopOnSignal(async (signal) => {
     log.info(`${signal}: no new bundle is taken; those that run get ${settings.drain_ms} ms.`);
     await worker.stop(settings.drain_ms);
     health.close();
     log.info('The worker has stopped.');
   });
+  log.info(`HXO worker ${id} answers health checks on ${url}, and takes bundles once Redis is there.`);
+  await worker.start();
   log.info(`HXO worker ${id} is listening for bundles of ${Object.keys(executors).join(', ')}`, {
     worker: id,
     url,
@@ -96,7 +97,7 @@ async function serveHealth(
     };
     if (request.url === '/health/live') answer(200, 'live');
     else if (request.url === '/health/ready') {
-      answer(worker.connected() ? 200 : 503, worker.connected() ? 'ready' : 'Redis is not reachable');
+      answer(worker.connected() ? 200 : 503, worker.connected() ? 'ready' : 'Redis cannot be used');
     } else if (request.url === '/metrics') {
       answer(200, `# TYPE hxo_worker_bundles gauge\nhxo_worker_bundles ${worker.load()}`);
     } else answer(404, 'Here are /health/live, /health/ready and /metrics.');

@@ -1,23 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { Bundle, LeaseRef, Transport, TransportSink } from '#hxo/execute';
+import type { Bundle, LeaseRef, Transport, TransportSink, WorkerNeeds } from '#hxo/execute';
 import { connect } from './connection.js';
 import { cancel_channel, cancelKey, jobId, queue_prefix, queueName } from './names.js';
+import { RedisWatch } from './redis-watch.js';
 import { ReportReader } from './reports.js';
 import { Seal } from './seal.js';
 import { printBundle, type Report } from './wire.js';
-import { listWorkers, type WorkerCard } from './worker-registry.js';
+import type { WorkerCard } from './worker-registry.js';
+import { WorkspaceWatch } from './workspace-watch.js';
 
-const registry_ms = 1_000;
-/** What Redis said of its workers counts for so long. Once it is older, Redis is away or hangs, and nothing is handed to it. */
-const registry_valid_ms = 5_000;
 /** What reports that are being taken get, to be committed and acknowledged; what does not make it is read again. */
 const stop_max_ms = 2_000;
-const cancelled_ttl_s = 24 * 3_600;
+/** How long a worker that takes a bundle of a cancelled plan is told so: what waits is taken back at once. */
+const cancelled_ttl_s = 60;
 
 export interface BullTransportOptions {
   readonly redis_url: string;
+  /** Names this HXO among those that might use the same Redis by mistake; the same after every start. */
+  readonly owner: string;
   /** Shared with the workers; null only for a Redis on loopback. */
   readonly bundle_key: string | null;
   /** Fingerprint of the workspace that plans are made of, as it is now. */
@@ -36,16 +38,11 @@ export class BullTransport implements Transport {
   private readonly queueing: Redis;
   private readonly reading: Redis;
   private readonly queues = new Map<string, Queue>();
-  private workers: readonly WorkerCard[] = [];
-  /** When Redis last told the workers, in monotonic milliseconds. */
-  private told_ms = -Infinity;
-  private refreshing = false;
-  private workspace = '';
+  private readonly watch: RedisWatch;
+  private readonly workspace: WorkspaceWatch;
   private reader: ReportReader | null = null;
   private sink: TransportSink | null = null;
-  private registry: NodeJS.Timeout | null = null;
   private stopping = false;
-  private trouble: string | null = null;
 
   constructor(private readonly options: BullTransportOptions) {
     const onError = (error: Error): void => this.complain(error);
@@ -53,28 +50,36 @@ export class BullTransport implements Transport {
     this.redis = connect(options.redis_url, onError);
     this.queueing = connect(options.redis_url, onError, { pipelines: false });
     this.reading = connect(options.redis_url, onError);
+    this.watch = new RedisWatch(this.redis, options.owner, options.log);
+    this.workspace = new WorkspaceWatch(options.workspace, options.log);
   }
 
-  slots(executor: string): number {
-    return this.fit(executor).reduce((sum, worker) => sum + worker.concurrency, 0);
+  slots(needs: WorkerNeeds): number {
+    return this.fit(needs).reduce((sum, worker) => sum + worker.concurrency, 0);
   }
 
   /** Of the worker that has most: one with fewer takes as many at once as it has. */
-  lanes(executor: string): number {
-    return Math.max(1, ...this.fit(executor).map((worker) => worker.lanes ?? 1));
+  lanes(needs: WorkerNeeds): number {
+    return Math.max(1, ...this.fit(needs).map((worker) => worker.lanes ?? 1));
   }
 
-  obstacle(executor: string, version: string): string | null {
-    if (this.trouble !== null) return `Redis: ${this.trouble}`;
-    if (!this.reachable()) return 'Redis, which does not answer';
-    const offering = this.workers.filter((worker) => worker.executors[executor] !== undefined);
+  obstacle({ executor, executor_version, reads_files }: WorkerNeeds): string | null {
+    const [problem] = this.watch.problems();
+    if (problem !== undefined) return `Redis: ${problem}`;
+    const offering = this.watch.workers.filter((worker) => worker.executors[executor] !== undefined);
     if (offering.length === 0) return `a worker that offers executor ${executor}`;
-    if (!offering.some((worker) => worker.executors[executor] === version)) {
-      const versions = [...new Set(offering.map((worker) => worker.executors[executor]))].join(', ');
-      return `a worker with version ${version} of executor ${executor} (workers offer ${versions})`;
+    const keyed = offering.filter((worker) => worker.key_id === this.seal.key_id);
+    if (keyed.length === 0)
+      return `a worker with the same HXO_BUNDLE_KEY for executor ${executor} (${namesOf(offering)} have another)`;
+    const able = keyed.filter((worker) => worker.executors[executor] === executor_version);
+    if (able.length === 0) {
+      const offers = keyed.map(({ id, executors }) => `${id} has ${executors[executor]}`).join(', ');
+      return `a worker with version ${executor_version} of executor ${executor} (${offers})`;
     }
-    if (offering.some((worker) => worker.workspace === this.workspace)) return null;
-    return `a worker with this workspace for executor ${executor} (mount the same files at every worker)`;
+    if (!reads_files || able.some((worker) => this.hasWorkspace(worker))) return null;
+    const { error } = this.workspace;
+    if (error !== null) return `the workspace, which cannot be listed: ${error}`;
+    return `a worker with this workspace for executor ${executor} (mount the same files at ${namesOf(able)})`;
   }
 
   async start(sink: TransportSink): Promise<void> {
@@ -85,29 +90,34 @@ export class BullTransport implements Transport {
       this.seal,
       (report) => this.take(sink, report),
       (error) => this.complain(error),
+      () => this.watch.owned,
     );
     this.reader.start();
-    this.registry = setInterval(() => void this.refresh(), registry_ms);
+    this.watch.start(async () => {
+      this.workspace.look();
+      await this.silenceEvents();
+      sink.changed();
+    });
   }
 
   async dispatch(bundle: Bundle): Promise<void> {
     if (this.stopping) throw new Error('The transport is stopped: it takes no bundle.');
     // A command would wait until Redis is back, and the lease run out meanwhile, again and again.
-    if (!this.reachable()) throw new Error('Redis does not answer: no bundle is handed to it.');
-    const data = this.seal.close(printBundle({ ...bundle, workspace: this.workspace }));
-    await this.queue(bundle.executor).add('bundle', data, { jobId: jobId(bundle) });
+    if (!this.watch.usable) throw new Error('Redis does not answer: no bundle is handed to it.');
+    const data = this.seal.close(printBundle({ ...bundle, workspace: this.workspace.fingerprint }));
+    await this.queue(bundle).add('bundle', data, { jobId: jobId(bundle) });
   }
 
-  async cancel(plan_id: string): Promise<void> {
+  async cancel(plan_id: string, leases: readonly (LeaseRef & WorkerNeeds)[]): Promise<void> {
     await this.redis.set(cancelKey(plan_id), '1', 'EX', cancelled_ttl_s);
     await this.redis.publish(cancel_channel, plan_id);
+    // A worker has the ones that cannot be removed, and ends them.
+    await Promise.all(leases.map((lease) => this.queue(lease).remove(jobId(lease))));
   }
 
-  async missing(leases: readonly (LeaseRef & { readonly executor: string })[]): Promise<readonly LeaseRef[]> {
-    if (this.redis.status !== 'ready') return [];
-    const states = await Promise.all(
-      leases.map((lease) => this.queue(lease.executor).getJobState(jobId(lease))),
-    );
+  async missing(leases: readonly (LeaseRef & WorkerNeeds)[]): Promise<readonly LeaseRef[]> {
+    if (!this.watch.usable) return [];
+    const states = await Promise.all(leases.map((lease) => this.queue(lease).getJobState(jobId(lease))));
     const gone: LeaseRef[] = [];
     leases.forEach((lease, i) => {
       // A bundle that waits for a worker is in good hands; only a worker that runs one must be heard of.
@@ -120,16 +130,12 @@ export class BullTransport implements Transport {
   }
 
   async problems(): Promise<readonly string[]> {
-    if (this.redis.status !== 'ready')
-      return [`Redis is not reachable: ${this.trouble ?? this.redis.status}.`];
-    const [, policy] = (await this.redis.config('GET', 'maxmemory-policy')) as [string, string];
-    if (policy === 'noeviction') return [];
-    return [`Redis evicts keys (maxmemory-policy is ${policy}): set it to noeviction, or work is lost.`];
+    return this.watch.problems();
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
-    if (this.registry !== null) clearInterval(this.registry);
+    this.watch.stop();
     this.reading.disconnect();
     // With Redis away, commands that wait for its return do so for ever.
     const limit = sleep(stop_max_ms, false, { ref: false });
@@ -140,16 +146,18 @@ export class BullTransport implements Transport {
     this.redis.disconnect();
   }
 
-  private reachable(): boolean {
-    return this.redis.status === 'ready' && performance.now() - this.told_ms < registry_valid_ms;
+  /** Workers that can be reached and meet the needs. */
+  private fit({ executor, executor_version, reads_files }: WorkerNeeds): readonly WorkerCard[] {
+    return this.watch.workers.filter(
+      (worker) =>
+        worker.executors[executor] === executor_version &&
+        worker.key_id === this.seal.key_id &&
+        (!reads_files || this.hasWorkspace(worker)),
+    );
   }
 
-  /** Workers that can be reached, and take bundles of an executor. */
-  private fit(executor: string): readonly WorkerCard[] {
-    if (!this.reachable()) return [];
-    return this.workers.filter(
-      (worker) => worker.executors[executor] !== undefined && worker.workspace === this.workspace,
-    );
+  private hasWorkspace(worker: WorkerCard): boolean {
+    return this.workspace.error === null && worker.workspace === this.workspace.fingerprint;
   }
 
   private take(sink: TransportSink, report: Report): Promise<void> {
@@ -157,14 +165,15 @@ export class BullTransport implements Transport {
     if (report.type === 'started') sink.started(report);
     else if (report.type === 'heartbeat') sink.heartbeat(report);
     else if (report.type === 'refused') sink.refused(report);
-    else sink.lost(report);
+    else if (report.type === 'lost') sink.lost(report);
     return Promise.resolve();
   }
 
-  private queue(executor: string): Queue {
-    let queue = this.queues.get(executor);
+  private queue({ executor, executor_version }: WorkerNeeds): Queue {
+    const name = queueName(executor, executor_version, this.seal.key_id);
+    let queue = this.queues.get(name);
     if (queue === undefined) {
-      queue = new Queue(queueName(executor), {
+      queue = new Queue(name, {
         connection: this.queueing,
         prefix: queue_prefix,
         // Nobody listens to BullMQ's own events: reports say what happened.
@@ -173,27 +182,9 @@ export class BullTransport implements Transport {
         defaultJobOptions: { removeOnComplete: true, removeOnFail: true, attempts: 1 },
       });
       queue.on('error', (error) => this.complain(error));
-      this.queues.set(executor, queue);
+      this.queues.set(name, queue);
     }
     return queue;
-  }
-
-  /** Asks Redis for its workers. One that does not answer is asked once: the question waits until it does. */
-  private async refresh(): Promise<void> {
-    if (this.refreshing) return;
-    this.refreshing = true;
-    try {
-      this.workspace = this.options.workspace();
-      this.workers = await listWorkers(this.redis);
-      this.told_ms = performance.now();
-      await this.silenceEvents();
-      this.trouble = null;
-      this.sink?.changed();
-    } catch (error) {
-      this.complain(error as Error);
-    } finally {
-      this.refreshing = false;
-    }
   }
 
   /** BullMQ sets the length of its event streams once, and a Redis that has lost its memory falls back to thousands. */
@@ -206,8 +197,10 @@ export class BullTransport implements Transport {
   }
 
   private complain(error: Error): void {
-    if (this.stopping || this.trouble === error.message) return;
-    this.trouble = error.message;
-    this.options.log(`Redis: ${error.message}`);
+    if (!this.stopping) this.watch.complain(error);
   }
+}
+
+function namesOf(workers: readonly WorkerCard[]): string {
+  return workers.map(({ id }) => id).join(', ');
 }

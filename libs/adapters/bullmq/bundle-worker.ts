@@ -5,11 +5,14 @@ import type { Bundle, LeaseRef, OutcomeBatch, Transport, TransportSink } from '#
 import { connect } from './connection.js';
 import { cancel_channel, cancelKey, queue_prefix, queueName } from './names.js';
 import { writeReport } from './reports.js';
-import { Seal } from './seal.js';
+import { Seal, SealBroken } from './seal.js';
 import { parseBundle, type Report, type SentBundle } from './wire.js';
 import { announceWorker, dismissWorker, type WorkerCard } from './worker-registry.js';
+import { WorkspaceWatch } from './workspace-watch.js';
 
 const announce_ms = 2_000;
+/** Redis is there if it took one of the last announcements. */
+const told_valid_ms = 3 * announce_ms;
 /** A worker that refuses a bundle leaves the next ones to the others for so long: most may be for them. */
 const refusal_pause_ms = 1_000;
 /** What reports and the farewell get at the end, beyond the grace. */
@@ -18,8 +21,10 @@ const farewell_ms = 2_000;
 export interface BundleWorkerOptions {
   readonly redis_url: string;
   readonly bundle_key: string | null;
-  /** What the worker says of itself now, but for its load. */
-  readonly card: () => Omit<WorkerCard, 'load'>;
+  /** What the worker says of itself, but for what changes. */
+  readonly card: Omit<WorkerCard, 'load' | 'workspace' | 'key_id'>;
+  /** Fingerprint of its workspace, as it is now. */
+  readonly workspace: () => string;
   /** Runs the bundles in this process: a pool of threads and processes. */
   readonly pool: Transport;
   readonly log: (message: string) => void;
@@ -36,8 +41,12 @@ export class BundleWorker implements TransportSink {
   private readonly workers: Worker[] = [];
   private readonly consuming: Redis[] = [];
   private readonly running = new Map<string, { readonly bundle: Bundle; readonly ended: () => void }>();
-  private card: Omit<WorkerCard, 'load'>;
+  private readonly workspace: WorkspaceWatch;
   private announcing: NodeJS.Timeout | null = null;
+  private telling = false;
+  /** When Redis last took an announcement, in monotonic milliseconds. */
+  private told_ms = -Infinity;
+  private last_error: string | null = null;
   private draining = false;
 
   constructor(private readonly options: BundleWorkerOptions) {
@@ -45,27 +54,32 @@ export class BundleWorker implements TransportSink {
     this.seal = new Seal(options.bundle_key);
     this.redis = connect(options.redis_url, onError);
     this.listening = connect(options.redis_url, onError);
-    this.card = options.card();
+    this.workspace = new WorkspaceWatch(options.workspace, options.log);
   }
 
+  /** Resolves once bundles are taken: with Redis away that is when it is back. */
   async start(): Promise<void> {
-    const { pool } = this.options;
+    const { pool, card } = this.options;
     await pool.start(this);
-    this.listening.on('message', (_channel, plan_id: string) => void pool.cancel(plan_id));
-    await this.listening.subscribe(cancel_channel);
+    this.listening.on('message', (_channel, plan_id: string) => void pool.cancel(plan_id, []));
+    try {
+      await this.listening.subscribe(cancel_channel);
+    } catch (error) {
+      // Stopped before Redis came.
+      if (this.draining) return;
+      throw error;
+    }
     await this.announce();
-    this.announcing = setInterval(
-      () => void this.announce().catch((error: Error) => this.complain(error)),
-      announce_ms,
-    );
-    for (const executor of Object.keys(this.card.executors)) this.workers.push(this.consume(executor));
+    this.announcing = setInterval(() => void this.announce(), announce_ms);
+    for (const [executor, version] of Object.entries(card.executors))
+      this.workers.push(this.consume(executor, version));
   }
 
   /** Takes no more bundles, gives those that run `grace_ms`, reports what they came to, and goes. */
   async stop(grace_ms: number): Promise<void> {
     // It is still there, for what it runs, but not for more.
     this.draining = true;
-    this.announce().catch((error: Error) => this.complain(error));
+    void this.announce();
     // With Redis away, what is to be told to it waits for ever.
     const limit = sleep(grace_ms + farewell_ms, false, { ref: false });
     const told = await Promise.race([this.farewell(grace_ms).then(() => true), limit]);
@@ -83,12 +97,13 @@ export class BundleWorker implements TransportSink {
     await this.options.pool.stop(grace_ms);
     await Promise.all(this.workers.map((worker) => worker.close()));
     if (this.announcing !== null) clearInterval(this.announcing);
-    await dismissWorker(this.redis, this.card.id);
+    // One that is not there forgets the worker by itself.
+    if (this.redis.status === 'ready') await dismissWorker(this.redis, this.options.card.id);
   }
 
-  /** Is Redis there? */
+  /** Is Redis there, and takes what it is told? */
   connected(): boolean {
-    return this.redis.status === 'ready';
+    return this.redis.status === 'ready' && performance.now() - this.told_ms < told_valid_ms;
   }
 
   load(): number {
@@ -126,14 +141,15 @@ export class BundleWorker implements TransportSink {
 
   changed(): void {}
 
-  private consume(executor: string): Worker {
+  private consume(executor: string, version: string): Worker {
     const connection = this.redis.duplicate({ enableAutoPipelining: false });
     this.consuming.push(connection);
-    const worker = new Worker<string>(queueName(executor), (job) => this.run(job), {
+    const name = queueName(executor, version, this.seal.key_id);
+    const worker = new Worker<string>(name, (job) => this.run(job), {
       connection,
       prefix: queue_prefix,
       // One bundle runs for each slot, and one waits at hand.
-      concurrency: 2 * this.card.concurrency,
+      concurrency: 2 * this.options.card.concurrency,
       // Only HXO dispatches again: BullMQ would run a stalled job a second time by itself.
       maxStalledCount: 0,
       removeOnComplete: { count: 0 },
@@ -145,7 +161,8 @@ export class BundleWorker implements TransportSink {
 
   /** Runs a job to its end. It never fails in BullMQ's eyes: what became of the bundle is in the reports. */
   private async run(job: Job<string>): Promise<void> {
-    const bundle = parseBundle(this.seal.open(job.data));
+    const bundle = this.read(job.data);
+    if (bundle === null) return;
     const refusal = await this.refusal(bundle);
     if (refusal !== null) {
       this.refused({ ...leaseOf(bundle), reason: refusal });
@@ -160,14 +177,21 @@ export class BundleWorker implements TransportSink {
     });
   }
 
+  /** Null for what is no bundle of ours: its lease, if it has one, is found missing. */
+  private read(sealed: string): SentBundle | null {
+    try {
+      return parseBundle(this.seal.open(sealed));
+    } catch (error) {
+      this.complain(error instanceof SealBroken ? error : new Error('A bundle in Redis cannot be read.'));
+      return null;
+    }
+  }
+
   /** Why this worker does not take the bundle, in words that name it; null when it does. */
   private async refusal(bundle: SentBundle): Promise<string | null> {
-    const { card } = this;
-    const offered = card.executors[bundle.executor];
-    if (offered !== bundle.executor_version) {
-      return `${card.id} has version ${offered} of ${bundle.executor}, not ${bundle.executor_version}`;
-    }
-    if (card.workspace !== bundle.workspace) return `${card.id} has another workspace than the plan`;
+    const { id } = this.options.card;
+    if (bundle.reads_files && bundle.workspace !== this.workspace.fingerprint)
+      return `${id} has another workspace than the plan (mount the same files there)`;
     if ((await this.redis.exists(cancelKey(bundle.plan_id))) === 1) return 'aborted';
     return null;
   }
@@ -181,17 +205,37 @@ export class BundleWorker implements TransportSink {
     writeReport(this.redis, this.seal, report).catch((error: Error) => this.complain(error));
   }
 
-  private announce(): Promise<void> {
-    this.card = this.options.card();
-    const concurrency = this.draining ? 0 : this.card.concurrency;
-    return announceWorker(this.redis, { ...this.card, concurrency, load: this.running.size });
+  /** Says that the worker is there. With Redis away it is said once, when that is back. */
+  private async announce(): Promise<void> {
+    if (this.telling) return;
+    this.telling = true;
+    this.workspace.look();
+    const { card } = this.options;
+    const own = {
+      concurrency: this.draining ? 0 : card.concurrency,
+      load: this.running.size,
+      workspace: this.workspace.fingerprint,
+      key_id: this.seal.key_id,
+    };
+    try {
+      await announceWorker(this.redis, { ...card, ...own });
+      this.told_ms = performance.now();
+      this.last_error = null;
+    } catch (error) {
+      this.complain(error as Error);
+    } finally {
+      this.telling = false;
+    }
   }
 
   private nameOf(member: string): string {
-    return `${member}@${this.card.id}`;
+    return `${member}@${this.options.card.id}`;
   }
 
+  /** Tells of an error, once as long as it stays the same. */
   private complain(error: Error): void {
+    if (this.last_error === error.message) return;
+    this.last_error = error.message;
     this.options.log(`Redis: ${error.message}`);
   }
 }

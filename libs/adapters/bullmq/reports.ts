@@ -14,6 +14,7 @@ const read_count = 64;
 const turn_chars_max = 262_144;
 const block_ms = 500;
 const pause_ms = 500;
+const unowned_poll_ms = 50;
 const catch_up_polls = 20;
 const catch_up_poll_ms = 50;
 
@@ -29,6 +30,7 @@ export class ReportReader {
   /**
    * @param reading a connection of its own: reading blocks it
    * @param acting the connection that acknowledges
+   * @param mine are the reports for this reader? Until they are, nothing is read.
    */
   constructor(
     private readonly reading: Redis,
@@ -36,6 +38,7 @@ export class ReportReader {
     private readonly seal: Seal,
     private readonly take: (report: Report) => Promise<void>,
     private readonly onError: (error: Error) => void,
+    private readonly mine: () => boolean,
   ) {}
 
   start(): void {
@@ -63,6 +66,10 @@ export class ReportReader {
     let from = '0';
     let grouped = false;
     while (this.running) {
+      if (!this.mine()) {
+        await new Promise((resolve) => setTimeout(resolve, unowned_poll_ms));
+        continue;
+      }
       try {
         if (!grouped) {
           await this.makeGroup();

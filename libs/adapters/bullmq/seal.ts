@@ -11,7 +11,12 @@ export class SealBroken extends Error {
  * is for a Redis on loopback.
  */
 export class Seal {
-  constructor(private readonly key: string | null) {}
+  /** Tells keys apart, and nothing of them: the first 16 hex digits of an HMAC under the key; empty without one. */
+  readonly key_id: string;
+
+  constructor(private readonly key: string | null) {
+    this.key_id = key === null ? '' : this.mac('key id').slice(0, 16);
+  }
 
   close(text: string): string {
     return this.key === null ? text : this.mac(text) + text;

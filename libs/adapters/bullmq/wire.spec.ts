@@ -2,7 +2,15 @@ import { printOutcomes, sha256 } from '#hxo/execute';
 import { parseBundle, parseReport, printBundle, printReport, type Report, type SentBundle } from './wire.js';
 
 const head = {
-  ...{ plan_id: 'p', bundle: 7, attempt: 2, stage: 'pack', executor: 'e', executor_version: '1' },
+  ...{
+    plan_id: 'p',
+    bundle: 7,
+    attempt: 2,
+    stage: 'pack',
+    executor: 'e',
+    executor_version: '1',
+    reads_files: true,
+  },
   ...({ isolation: 'thread', concurrency: 1, shard_timeout_ms: 500, workspace: 'w' } as const),
 };
 const lease = { plan_id: 'p', bundle: 7, attempt: 2 };

@@ -15,7 +15,9 @@ export interface WorkerCard {
   readonly load: number;
   /** Executor name → version. */
   readonly executors: Readonly<Record<string, string>>;
-  /** SHA-256 that tells workspaces apart. */
+  /** Tells keys of the HMAC apart: see Seal. */
+  readonly key_id: string;
+  /** SHA-256 that tells workspaces apart; empty when there is none that can be listed. */
   readonly workspace: string;
   readonly hxo_version: string;
   readonly node_version: string;

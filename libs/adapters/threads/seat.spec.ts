@@ -13,7 +13,7 @@ import { Seat } from './seat.js';
 
 const bundle = (work: Bundle['work'], number = 1): Bundle => ({
   ...{ plan_id: 'p', bundle: number, attempt: 1, stage: 's', executor: 'e', executor_version: '1' },
-  ...{ isolation: 'thread', concurrency: 1, shard_timeout_ms: 500, work },
+  ...{ reads_files: true, isolation: 'thread', concurrency: 1, shard_timeout_ms: 500, work },
 });
 const shard: Bundle['work'] = { type: 'shards', ordinals: [0], lines: '1\t\t{}\n' };
 const halt: Outcome = {

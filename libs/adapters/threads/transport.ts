@@ -115,14 +115,14 @@ class ThreadTransport implements Transport {
   async cancel(plan_id: string): Promise<void> {
     const dropped = this.#queue.filter((bundle) => bundle.plan_id === plan_id);
     this.#queue = this.#queue.filter((bundle) => bundle.plan_id !== plan_id);
-    this.#lose(dropped, 'aborted');
+    this.#refuse(dropped, 'aborted');
     const now = performance.now();
     for (const seat of this.#allSeats()) seat.cancel(plan_id, now);
   }
 
   async stop(grace_ms: number): Promise<void> {
     this.#stopping = true;
-    this.#lose(this.#queue.splice(0), 'stopping');
+    this.#refuse(this.#queue.splice(0), 'the worker is stopping');
     for (const seat of this.#allSeats()) seat.drain();
     await this.#idleWithin(grace_ms);
     const cut_off = this.#allSeats().flatMap((seat) => seat.running);
@@ -173,13 +173,14 @@ class ThreadTransport implements Transport {
   }
 
   #takeBack(bundles: readonly Bundle[]): void {
-    if (this.#stopping) this.#lose(bundles, 'stopping');
+    if (this.#stopping) this.#refuse(bundles, 'the worker is stopping');
     else this.#queue.unshift(...bundles);
   }
 
-  #lose(bundles: readonly Bundle[], reason: string): void {
+  /** Gives bundles back that no member has begun. */
+  #refuse(bundles: readonly Bundle[], reason: string): void {
     for (const { plan_id, bundle, attempt } of bundles)
-      this.#sink?.lost({ plan_id, bundle, attempt, reason });
+      this.#sink?.refused({ plan_id, bundle, attempt, reason });
   }
 
   #watch(): void {

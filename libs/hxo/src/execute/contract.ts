@@ -87,6 +87,8 @@ export interface Executor<Inputs = unknown> {
    * (zlib, SQLite, image decoding), which only SIGKILL stops.
    */
   readonly isolation: 'thread' | 'process';
+  /** Does it read files of the workspace? Its shards then go only to workers that have the same one. Left out: yes. */
+  readonly reads_files?: boolean;
   /**
    * The fields of a stage's config that are its own. They are checked when a plan is submitted, and each shard has the
    * parsed values, defaults filled in, as `options` of its inputs: they are part of its content id.

@@ -34,6 +34,7 @@ function bundleOf(inputs: readonly Json[], more: Partial<Bundle> = {}): Bundle {
     stage: 's',
     executor: 'probe',
     executor_version: '1',
+    reads_files: true,
     isolation: 'thread',
     concurrency: 1,
     shard_timeout_ms: 0,

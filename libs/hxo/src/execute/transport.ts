@@ -2,16 +2,26 @@ import type { Digest } from '#truth';
 import type { ArtifactRef } from './artifact-store.js';
 import type { FailureVerdict } from './contract.js';
 
-/** Shards of one stage that are leased together. */
-export interface Bundle {
+/** Which lease a bundle is, and a message from a worker speaks of. */
+export interface LeaseRef {
   readonly plan_id: string;
   /** Number of the bundle in its plan, from 1, never used twice. */
   readonly bundle: number;
   /** The fencing token, the same for every shard of the bundle. */
   readonly attempt: number;
-  readonly stage: string;
+}
+
+/** What bundles ask of their worker. */
+export interface WorkerNeeds {
   readonly executor: string;
   readonly executor_version: string;
+  /** Files of the workspace that the plan was made of. */
+  readonly reads_files: boolean;
+}
+
+/** Shards of one stage that are leased together. */
+export interface Bundle extends LeaseRef, WorkerNeeds {
+  readonly stage: string;
   readonly isolation: 'thread' | 'process';
   /** Shards of the bundle that may run at the same time in the worker (1 for `cpu` executors). */
   readonly concurrency: number;
@@ -47,13 +57,6 @@ export type Outcome =
       readonly duration_ms: number;
     };
 
-/** Which lease a message from a worker speaks of. */
-export interface LeaseRef {
-  readonly plan_id: string;
-  readonly bundle: number;
-  readonly attempt: number;
-}
-
 export interface OutcomeBatch extends LeaseRef {
   /** Name of the worker, for people: `thread-1`, `process-2@host`. */
   readonly worker: string;
@@ -86,12 +89,12 @@ export interface TransportSink {
 
 /** Carries bundles to workers and outcomes back. The engine never knows which one it has. */
 export interface Transport {
-  /** Bundles of an executor that workers can execute at once now: what the dispatch window is sized by. */
-  slots(executor: string): number;
+  /** Bundles that workers which meet the needs can execute at once now: what the dispatch window is sized by. */
+  slots(needs: WorkerNeeds): number;
   /** Shards of an `io` bundle that a worker executes together in one of these slots, at least 1. */
-  lanes(executor: string): number;
-  /** What keeps an executor's shards from being executed at all, in words (`a worker that …`); null when nothing does. */
-  obstacle(executor: string, version: string): string | null;
+  lanes(needs: WorkerNeeds): number;
+  /** What keeps bundles with such needs from being executed at all, in words (`a worker that …`); null when nothing does. */
+  obstacle(needs: WorkerNeeds): string | null;
   /**
    * Do bundles outlive this process? False: after a restart every earlier lease is over at once.
    * True: it gets one fresh term.
@@ -107,11 +110,11 @@ export interface Transport {
    * Which of these leases it no longer carries, although everything that workers have reported so far was delivered. Bundles
    * that wait for a worker get a heartbeat. Asked every few seconds; a lease that is missing twice running is lost.
    */
-  missing(leases: readonly (LeaseRef & { readonly executor: string })[]): Promise<readonly LeaseRef[]>;
+  missing(leases: readonly (LeaseRef & WorkerNeeds)[]): Promise<readonly LeaseRef[]>;
   /** What keeps it from working, in words; empty when nothing does. */
   problems(): Promise<readonly string[]>;
-  /** Tells workers to stop what they do for a plan. Late outcomes may still come. */
-  cancel(plan_id: string): Promise<void>;
+  /** Takes a plan's bundles back, and tells workers to stop what they do for it. Late outcomes may still come. */
+  cancel(plan_id: string, leases: readonly (LeaseRef & WorkerNeeds)[]): Promise<void>;
   /** Lets what runs go on for at most `grace_ms`, then stops everything. No thread or process is left behind. */
   stop(grace_ms: number): Promise<void>;
 }

@@ -9,7 +9,7 @@ import type { LeaseRef, OutcomeBatch, TransportSink } from '../execute/transport
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 import { Collectors } from '../schedule/collectors.js';
 import { Dispatcher, type DispatchPorts } from '../schedule/dispatcher.js';
-import { Leases, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
+import { askedOf, Leases, type CollectWork, type Lease, type ShardWork } from '../schedule/leases.js';
 import { LeaseWatch } from '../schedule/lease-watch.js';
 import { RetryQueue } from '../schedule/retry-queue.js';
 
@@ -81,9 +81,10 @@ export class FederationLink implements TransportSink {
   drop(plan: LivePlan): void {
     this.executing.drop(plan);
     this.collectors.drop(plan);
-    for (const lease of this.leases.ofPlan(plan)) this.leases.end(lease);
+    const leases = this.leases.ofPlan(plan);
+    for (const lease of leases) this.leases.end(lease);
     // With Redis away it takes until that is back; nobody needs to wait for it.
-    this.guard(this.ports.transport.cancel(plan.plan_id));
+    this.guard(this.ports.transport.cancel(plan.plan_id, leases.map(askedOf)));
     this.dispatcher.pump();
   }
 
@@ -104,9 +105,8 @@ export class FederationLink implements TransportSink {
   obstacle(plan: LivePlan): string | null {
     for (const stage of plan.stages) {
       if (!this.executing.has(stage) && stage.phase !== 'collecting') continue;
-      const { spec, executor_version } = stage;
       // What is leased may wait no less: the workers that it went to may be gone.
-      const obstacle = this.ports.transport.obstacle(spec.executor, executor_version);
+      const obstacle = this.ports.transport.obstacle(stage.needs);
       const waits_for = obstacle ?? this.executing.waitsFor(stage);
       if (waits_for !== null) return waits_for;
     }

@@ -1,4 +1,5 @@
 import type { Executor } from '../execute/contract.js';
+import type { WorkerNeeds } from '../execute/transport.js';
 import { BundleSizer } from '../schedule/bundle-size.js';
 import { StageBoard } from '../schedule/stage-board.js';
 import type { PlanPhase, StagePhase } from '../views.js';
@@ -82,6 +83,8 @@ export class LiveStage implements StageParts {
   readonly executor_version: string;
   readonly follows_dependencies: boolean;
   readonly one_by_one: boolean;
+  /** What its bundles ask of their worker. */
+  readonly needs: WorkerNeeds;
   board = new StageBoard();
   readonly sizer = new BundleSizer();
   phase: StagePhase = 'waiting';
@@ -102,6 +105,8 @@ export class LiveStage implements StageParts {
   ) {
     this.executor = parts.executor;
     this.executor_version = parts.executor_version;
+    const { name, reads_files = true } = parts.executor;
+    this.needs = { executor: name, executor_version: parts.executor_version, reads_files };
     this.follows_dependencies = parts.follows_dependencies;
     this.one_by_one = parts.one_by_one;
   }

@@ -80,15 +80,15 @@ export class Dispatcher {
 
   /** Bundles of a stage that may be executed at once. */
   private slots(stage: LiveStage): number {
-    const slots = this.ports.transport.slots(stage.spec.executor);
+    const slots = this.ports.transport.slots(stage.needs);
     return stage.one_by_one ? Math.min(1, slots) : slots;
   }
 
   /** An `io` bundle executes as many shards together as its slot has lanes, within HXO_MAX_CONCURRENCY. */
-  private concurrency({ executor }: LiveStage, shards: number): number {
+  private concurrency({ executor, needs }: LiveStage, shards: number): number {
     if (executor.load === 'cpu') return 1;
     const { max_concurrency, transport } = this.ports;
-    return Math.min(shards, transport.lanes(executor.name), max_concurrency - this.leases.executingMax());
+    return Math.min(shards, transport.lanes(needs), max_concurrency - this.leases.executingMax());
   }
 
   private async lease(stage: LiveStage): Promise<void> {
@@ -205,8 +205,7 @@ function bundleOf(lease: Lease, work: Bundle['work']): Bundle {
     bundle: lease.bundle,
     attempt: lease.attempt,
     stage: stage.spec.id,
-    executor: stage.spec.executor,
-    executor_version: stage.executor_version,
+    ...stage.needs,
     isolation: stage.executor.isolation,
     concurrency: lease.concurrency,
     one_by_one: stage.one_by_one,

@@ -1,5 +1,5 @@
 import type { Transport } from '../execute/transport.js';
-import { refOf, type Lease, type Leases } from './leases.js';
+import { askedOf, type Lease, type Leases } from './leases.js';
 
 /** How often leases are checked for their deadlines. */
 const expire_every_ms = 1_000;
@@ -11,6 +11,7 @@ const reconcile_first_ms = [200, 600, 1_200];
 /** Finds leases that come to nothing: nobody was heard of for their term, or the transport does not carry them any more. */
 export class LeaseWatch {
   private timers: NodeJS.Timeout[] = [];
+  private reconciling = false;
 
   /**
    * @param lose told of each lease that is lost, in its turn
@@ -24,7 +25,12 @@ export class LeaseWatch {
   ) {}
 
   start(): void {
-    const reconcile = (): void => this.guard(this.reconcile());
+    const reconcile = (): void => {
+      // With Redis away an answer takes until that is back: nothing more is asked meanwhile.
+      if (this.reconciling) return;
+      this.reconciling = true;
+      this.guard(this.reconcile().finally(() => (this.reconciling = false)));
+    };
     this.timers = [
       setInterval(() => this.expire(), expire_every_ms),
       setInterval(reconcile, reconcile_every_ms),
@@ -47,8 +53,7 @@ export class LeaseWatch {
   private async reconcile(): Promise<void> {
     const asked = [...this.leases.all()].filter((lease) => lease.granted);
     if (asked.length === 0) return;
-    const refs = asked.map((lease) => ({ ...refOf(lease), executor: lease.stage.spec.executor }));
-    const gone = await this.transport.missing(refs);
+    const gone = await this.transport.missing(asked.map(askedOf));
     const missing = new Set(gone.map((at) => this.leases.of(at)));
     for (const lease of asked) {
       const twice = lease.missing && missing.has(lease);

@@ -1,5 +1,5 @@
 import type { Digest } from '#truth';
-import type { LeaseRef, OutcomeBatch } from '../execute/transport.js';
+import type { LeaseRef, OutcomeBatch, WorkerNeeds } from '../execute/transport.js';
 import type { LivePlan, LiveStage } from '../plan/live-plan.js';
 
 /** A worker that has not been heard of for so long has lost its lease. */
@@ -128,8 +128,13 @@ export class Leases {
   }
 }
 
-export function refOf(lease: Lease): LeaseRef {
+function refOf(lease: Lease): LeaseRef {
   return { plan_id: lease.stage.plan_id, bundle: lease.bundle, attempt: lease.attempt };
+}
+
+/** What a transport is told of a lease that it carries. */
+export function askedOf(lease: Lease): LeaseRef & WorkerNeeds {
+  return { ...refOf(lease), ...lease.stage.needs };
 }
 
 function keyOf(at: { readonly plan_id: string; readonly bundle: number }): string {
