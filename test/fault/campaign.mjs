@@ -14,8 +14,8 @@ const stuck_ms = 150_000;
 const redis_clear_max_ms = 100_000;
 /** BullMQ trims its own events by whole nodes of a stream (`MAXLEN ~`), which have so many entries. */
 const events_max = 100;
-/** What stays in Redis when nothing is under way: workers, what priming put into the cache, and the furniture of queues. */
-const furniture = /^\{hxo\}:(workers|worker:.*|cache:.*|bundles-[^:]+:(meta|id|marker|stalled-check))$/;
+/** What stays in Redis when nothing is under way: whose it is, workers, what priming put into the cache, and the furniture of queues. */
+const furniture = /^\{hxo\}:(owner|workers|worker:.*|cache:.*|bundles-[^:]+:(meta|id|marker|stalled-check))$/;
 
 /**
  * A quiet plan, then plans under `times` faults, then a verdict from the store and the ledger. Kills everything that it
@@ -68,6 +68,8 @@ class Campaign {
     await Promise.all([this.#plansUntilDealt(), this.#deal()]);
     const redis_clear_s = this.#given_up ? null : await this.#redisCleared();
     this.#problems.push(...system.unasked_exits, ...(await system.stop()));
+    const damage = system.verifyStore();
+    if (damage !== null) this.#problems.push(`hxo verify --store: ${damage}`);
     const { db_path, ledger_path } = system;
     const judged = judge({ db_path, ledger_path, plan_ids: this.#plan_ids, shards });
     const problems = [...this.#problems, ...judged.problems];

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const mains = {
   api: here('../../dist/apps/api/src/main.js'),
   worker: here('../../dist/apps/worker/src/main.js'),
+  cli: here('../../dist/apps/cli/src/main.js'),
 };
 const submit_max_ms = 90_000;
 const submit_again_ms = 250;
@@ -144,6 +146,16 @@ export class FaultSystem {
       await server.stop().catch((error) => complaints.push(`${role} after SIGTERM: ${error.message}`));
     }
     return complaints;
+  }
+
+  /** Has every row, leaf, root, certificate and artifact hashed and checked again. Returns what is wrong, or null. */
+  verifyStore() {
+    const key = join(this.home, 'keys/signing.pem.pub');
+    const run = spawnSync(process.execPath, [mains.cli, 'verify', '--store', this.home, '--key', key], {
+      cwd: this.folder,
+      encoding: 'utf8',
+    });
+    return run.status === 0 ? null : `exit ${run.status}\n${run.stdout}${run.stderr}`;
   }
 
   /** Kills what is left and removes the folder, without waiting: it may be the last thing that this process does. */

@@ -30,11 +30,11 @@ export const scenarios = {
     deal: (system, random) => killed(system, 'api', random),
   },
   'redis-kill': {
-    says: 'SIGKILL of Redis, started again empty',
+    says: 'SIGKILL of Redis, started again empty, now and then past the lease',
     times: 20,
     gap_ms: [500, 5_000],
     async deal(system, random) {
-      const away_ms = random.between([0, 3_000]);
+      const away_ms = random.between(random.chance(long_break_probability) ? long_break_ms : [0, 3_000]);
       await system.redis.kill();
       await sleep(away_ms);
       await system.redis.launch();
