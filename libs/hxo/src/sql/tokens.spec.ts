@@ -96,6 +96,10 @@ describe('splitStatements', () => {
     expect(texts(`${body}; SELECT 4`, 'postgres')).toEqual([body, 'SELECT 4']);
     const old = 'CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; SELECT 2 $$';
     expect(texts(`${old}; SELECT 4`, 'postgres')).toEqual([old, 'SELECT 4']);
+    const none = 'CREATE FUNCTION f() RETURNS void BEGIN ATOMIC END';
+    expect(texts(`${none}; SELECT 4`, 'postgres')).toEqual([none, 'SELECT 4']);
+    const rule = 'CREATE RULE r AS ON INSERT TO a DO ALSO (DELETE FROM b; NOTIFY c; SELECT (1);)';
+    expect(texts(`${rule}; SELECT 4`, 'postgres')).toEqual([rule, 'SELECT 4']);
   });
 });
 
@@ -132,7 +136,38 @@ describe('refusalOf', () => {
     ['sqlite', 'CREATE TABLE audit (trigger text, begin text); COMMIT; INSERT INTO a VALUES (1)', 'COMMIT'],
     ['postgres', 'CREATE TABLE audit (function text, begin text); COMMIT', 'COMMIT'],
     ['postgres', 'CREATE TABLE function (begin text); COPY a FROM PROGRAM $$id$$', 'COPY'],
-    ['sqlite', 'CREATE TRIGGER begin AFTER INSERT ON a BEGIN SELECT 1; END; COMMIT', 'never ends'],
+    ...['COMMIT', 'END', 'ATTACH $$x$$ AS y'].flatMap((hidden): [SqlDialect, string, string][] => [
+      ...['TRIGGER begin AFTER INSERT ON a', 'TRIGGER t AFTER UPDATE OF begin ON a WHEN begin'].map(
+        (head): [SqlDialect, string, string] => [
+          'sqlite',
+          `CREATE ${head} BEGIN SELECT 1; END; ${hidden}; SELECT 1 AS end;`,
+          `${hidden.split(' ')[0]} is refused:`,
+        ],
+      ),
+    ]),
+    ...['COMMIT', 'END', `COPY t FROM PROGRAM 'id'`].flatMap((hidden): [SqlDialect, string, string][] =>
+      [
+        'FUNCTION f(begin int) RETURNS int LANGUAGE sql RETURN 1',
+        'FUNCTION f(int DEFAULT (SELECT begin atomic FROM a)) RETURNS int LANGUAGE sql RETURN 1',
+        'FUNCTION f() RETURNS begin LANGUAGE sql BEGIN ATOMIC SELECT 1 AS begin; END',
+        'FUNCTION f() RETURNS void BEGIN ATOMIC END',
+        'RULE r AS ON INSERT TO a DO ALSO (DELETE FROM b; DELETE FROM c)',
+      ].map((head) => [
+        'postgres',
+        `CREATE ${head}; ${hidden}; SELECT 1 AS end;`,
+        `${hidden.split(' ')[0]} is refused:`,
+      ]),
+    ),
+    [
+      'sqlite',
+      'CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; COMMIT; END',
+      'COMMIT is refused in the body',
+    ],
+    ['sqlite', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; SELECT 2', 'never ends'],
+    ['postgres', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC COMMIT; END', 'COMMIT is refused in the body'],
+    ['postgres', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1', 'never ends'],
+    ['postgres', 'CREATE RULE r AS ON INSERT TO a DO (SELECT 1; COMMIT)', 'COMMIT is refused in the body'],
+    ['postgres', 'CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT 2', 'never close'],
     ['postgres', `SELECT E'a'\n'\\' ' ; COPY t FROM PROGRAM $$id$$ ; --'`, 'goes on'],
     ['postgres', `SELECT E'a' -- b\n 'c'`, 'goes on'],
     ['postgres', `SELECT 1 AS a\u00a0E'\\'; COPY t FROM PROGRAM $$id$$ --'`, 'COPY'],
@@ -199,6 +234,9 @@ describe('refusalOf', () => {
     ['postgres', 'DO $$ BEGIN PERFORM 1; END $$'],
     ['sqlite', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END; SELECT 2'],
     ['sqlite', 'CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT NEW.end, NEW.begin; END; SELECT 2'],
+    ['sqlite', 'CREATE TRIGGER begin AFTER INSERT ON a WHEN 1 BEGIN SELECT 1 AS end; SELECT 2 AS begin; END'],
+    ['postgres', 'CREATE FUNCTION f(begin date, "end" date) RETURNS int LANGUAGE sql RETURN 1; SELECT 2'],
+    ['postgres', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT a.begin AS end FROM a; RETURN 1; END'],
     ['postgres', `SELECT E'a', 'b'`],
     ['sqlite', 'PRAGMA user_version = 3; PRAGMA foreign_keys = off'],
     ['postgres', 'ALTER TABLE a ADD COLUMN "commit" int; CREATE INDEX i ON a (copy)'],
