@@ -317,6 +317,37 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
   });
 });
 
+describe('on sqlite alone', () => {
+  const parents = `CREATE TABLE a (id INTEGER PRIMARY KEY);
+    CREATE TABLE b (id INTEGER PRIMARY KEY, a REFERENCES a ON DELETE CASCADE);
+    INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 1), (2, 2);`;
+  const rebuild = `PRAGMA foreign_keys = OFF; DROP TABLE IF EXISTS new_a;
+    CREATE TABLE new_a (id INTEGER PRIMARY KEY, n INT); INSERT INTO new_a SELECT id, 0 FROM a;
+    DROP TABLE a; ALTER TABLE new_a RENAME TO a;`;
+
+  it('a table is rebuilt without its rows in others in the lane alone, which leaves no setting behind', async () => {
+    const context = worker(await newDatabase('sqlite'));
+    await context.targets.open('default').script(parents);
+    const [, inside] = await shardsOf({ migrations: writeFiles({ '01.sql': rebuild }) }, context);
+    await expect(run(inside!, context)).rejects.toMatchObject({
+      code: 'MIGRATION_REFUSED',
+      message: expect.stringContaining('-- hxo: no-transaction') as string,
+    });
+    const lane = { '01.sql': `-- hxo: no-transaction\n${rebuild}` };
+    const [, file] = await shardsOf({ migrations: writeFiles(lane) }, context);
+    await run(file!, context);
+    expect(await one(context, 'SELECT count(*) FROM b')).toBe('2');
+    expect(await one(context, 'SELECT sum(n) FROM a')).toBe('0');
+    expect(await one(context, 'PRAGMA foreign_keys')).toBe('1');
+    const failing = writeFiles({
+      '02.sql': '-- hxo: no-transaction\nPRAGMA foreign_keys = OFF; SELECT nothing',
+    });
+    const [, failed] = await shardsOf({ migrations: failing }, context);
+    await expect(run(failed!, context)).rejects.toMatchObject({ code: 'SQL_ERROR' });
+    expect(await one(context, 'PRAGMA foreign_keys')).toBe('1');
+  });
+});
+
 describe('on postgres alone', () => {
   it('a statement past its timeout is ended, and keys of every type tile', async () => {
     const context = worker(await newDatabase('postgres'));

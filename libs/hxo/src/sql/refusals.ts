@@ -37,14 +37,15 @@ const reading_settings: ReadonlyMap<string, RegExp> = new Map([
 
 /** PRAGMAs of SQLite that a migration may set; others change files, safety or the schema behind SQLite's back. */
 const allowed_pragmas = new Set([
-  ...['application_id', 'user_version', 'defer_foreign_keys', 'foreign_keys', 'foreign_key_check'],
+  ...['application_id', 'user_version', 'defer_foreign_keys', 'foreign_key_check'],
   ...['foreign_key_list', 'integrity_check', 'quick_check', 'optimize', 'legacy_alter_table', 'table_info'],
   ...['table_xinfo', 'index_list', 'index_info', 'recursive_triggers', 'ignore_check_constraints'],
   ...['analysis_limit', 'cache_size'],
 ]);
 
-/** Those that only work outside a transaction. */
+/** Those that only work outside a transaction. SQLite ignores foreign_keys inside one, and DROP TABLE cascades. */
 const pragmas_outside = new Set([
+  'foreign_keys',
   'journal_mode',
   'auto_vacuum',
   'page_size',
@@ -94,11 +95,18 @@ function statementRefusal(
 
 function pragmaRefusal(tokens: readonly Token[], in_transaction: boolean): string | null {
   // PRAGMA schema.name names the schema first.
-  const name = (tokens[2]?.value === '.' ? tokens[3] : tokens[1])?.value.toLowerCase() ?? '';
+  const at = tokens[2]?.value === '.' ? 3 : 1;
+  const name = tokens[at]?.value.toLowerCase() ?? '';
   if (allowed_pragmas.has(name)) return null;
   if (!pragmas_outside.has(name)) return `PRAGMA ${name} is refused. Run it by hand if it has to be.`;
-  if (!in_transaction) return null;
+  if (!in_transaction || (name === 'foreign_keys' && leavesOn(tokens.slice(at + 1)))) return null;
   return `PRAGMA ${name} does not work in a transaction. Put it in a file of its own whose first line is "${no_transaction_marker}".`;
+}
+
+/** Every connection enforces foreign keys: what asks for it, or whether it is so, may stand anywhere. */
+function leavesOn(given: readonly Token[]): boolean {
+  const text = given.map(({ value }) => value.toLowerCase()).join('');
+  return /^(|[=(](on|yes|true|1)\)?)$/.test(text);
 }
 
 function nameRefusal(tokens: readonly Token[], dialect: SqlDialect): string | null {

@@ -118,6 +118,9 @@ describe('refusalOf', () => {
     ['sqlite', 'SELECT [load_extension](1)', 'load_extension'],
     ['sqlite', 'PRAGMA writable_schema = 1', 'writable_schema'],
     ['sqlite', 'PRAGMA main.journal_mode = wal', 'hxo: no-transaction'],
+    ['sqlite', 'PRAGMA foreign_keys=OFF', 'hxo: no-transaction'],
+    ['sqlite', `PRAGMA "foreign_keys"('0')`, 'hxo: no-transaction'],
+    ['sqlite', 'PRAGMA foreign_keys = -1', 'hxo: no-transaction'],
     ['postgres', `COPY a FROM PROGRAM 'id'`, 'COPY'],
     ['postgres', `copy a to '/tmp/x'`, 'COPY'],
     ['postgres', `SELECT pg_read_file('/etc/passwd')`, 'pg_read_file'],
@@ -238,7 +241,7 @@ describe('refusalOf', () => {
     ['postgres', 'CREATE FUNCTION f(begin date, "end" date) RETURNS int LANGUAGE sql RETURN 1; SELECT 2'],
     ['postgres', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT a.begin AS end FROM a; RETURN 1; END'],
     ['postgres', `SELECT E'a', 'b'`],
-    ['sqlite', 'PRAGMA user_version = 3; PRAGMA foreign_keys = off'],
+    ['sqlite', 'PRAGMA user_version = 3; PRAGMA foreign_keys; PRAGMA main.foreign_keys(ON)'],
     ['postgres', 'ALTER TABLE a ADD COLUMN "commit" int; CREATE INDEX i ON a (copy)'],
     [
       'postgres',
@@ -272,6 +275,7 @@ describe('refusalOf', () => {
   it('knows the lane without transactions by its first line', () => {
     expect(runsOutsideTransaction('-- hxo: no-transaction\r\nVACUUM')).toBe(true);
     expect(runsOutsideTransaction('\n-- hxo: no-transaction\nVACUUM')).toBe(false);
-    expect(refusalOf('PRAGMA journal_mode = wal', 'sqlite', { in_transaction: false })).toBeNull();
+    for (const pragma of ['journal_mode = wal', 'foreign_keys = off'])
+      expect(refusalOf(`PRAGMA ${pragma}`, 'sqlite', { in_transaction: false })).toBeNull();
   });
 });
