@@ -72,7 +72,7 @@ export async function tryFiles(
         runs &&= !migration.outside;
         const known = ledger.exists ? await new Ledger(session, ledger.table).find(keyOf(migration)) : null;
         if (known !== null) refuseDrift(known, migration);
-        if (!runs || known !== null) continue;
+        if (!runs || known?.state === 'applied') continue;
         await named(migration, session.script(migration.sql));
         if (database.dialect === 'postgres') await session.script(freshSession(inputs));
         ran++;
@@ -114,7 +114,8 @@ async function applyInside(
   return database.transaction(limits, async (session) => {
     const ledger = new Ledger(session, table);
     const key = keyOf(migration);
-    if (!(await ledger.add(key, { checksum: migration.digest, detail: '', state: 'applied' }))) {
+    const row = { checksum: migration.digest, detail: '', state: 'applied' };
+    if (!(await ledger.add(key, row)) && !(await ledger.beginAgain(key, row))) {
       const known = (await ledger.find(key))!;
       refuseDrift(known, migration);
       return { rows: known.rows_changed, once: true };
@@ -127,7 +128,7 @@ async function applyInside(
 
 /**
  * The lane for statements that cannot run in a transaction. Its row says `started` before the first of them and `applied`
- * after the last: a file that was interrupted runs again from its beginning.
+ * after the last: a file that was interrupted, or failed and was mended, runs again from its beginning.
  */
 async function applyOutside(
   migration: Migration,
@@ -140,10 +141,12 @@ async function applyOutside(
   if (dialect === 'postgres') await guardLane(database, options);
   const ledger = new Ledger(database, table);
   const key = keyOf(migration);
-  await ledger.add(key, { checksum: migration.digest, detail: 'no-transaction', state: 'started' });
-  const known = (await ledger.find(key))!;
-  refuseDrift(known, migration);
-  if (known.state === 'applied') return { rows: known.rows_changed, once: false };
+  const row = { checksum: migration.digest, detail: 'no-transaction', state: 'started' };
+  if (!(await ledger.add(key, row)) && !(await ledger.beginAgain(key, row))) {
+    const known = (await ledger.find(key))!;
+    refuseDrift(known, migration);
+    return { rows: known.rows_changed, once: false };
+  }
   let rows = 0;
   for (const { text } of splitStatements(migration.sql, dialect)) {
     signal.throwIfAborted();
@@ -196,8 +199,9 @@ function keyOf({ name }: Migration): { readonly operation: string; readonly item
   return { operation: files_operation, item: name };
 }
 
-function refuseDrift({ checksum }: LedgerRow, { name, digest }: Migration): void {
-  if (checksum !== digest) throw new FailShard('MIGRATION_DRIFT', driftOf(name));
+/** A file that has not come to its end may be mended. */
+function refuseDrift({ checksum, state }: LedgerRow, { name, digest }: Migration): void {
+  if (state === 'applied' && checksum !== digest) throw new FailShard('MIGRATION_DRIFT', driftOf(name));
 }
 
 /** Says which file met an error, and the way out where there is one. */

@@ -47,6 +47,19 @@ export class Ledger {
     return changes === 1;
   }
 
+  /**
+   * Makes a row that says `started` another one: its file runs from its beginning, with the content that it has now. False
+   * when no row says so.
+   */
+  async beginAgain({ operation, item }: LedgerKey, row: Omit<LedgerRow, 'rows_changed'>): Promise<boolean> {
+    const { changes } = await this.#query(
+      `UPDATE ${this.table} SET checksum = @, detail = @, state = @, applied_at = @
+       WHERE operation = @ AND item = @ AND state = 'started'`,
+      [row.checksum, row.detail, row.state, new Date().toISOString(), operation, item],
+    );
+    return changes === 1;
+  }
+
   async finish({ operation, item }: LedgerKey, rows_changed: number): Promise<void> {
     await this.#query(
       `UPDATE ${this.table} SET state = 'applied', rows_changed = @ WHERE operation = @ AND item = @`,

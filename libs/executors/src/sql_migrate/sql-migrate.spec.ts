@@ -309,6 +309,31 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
     expect(await one(context, 'SELECT count(*) FROM hxo_ledger')).toBe('0');
   });
 
+  it.each(['-- hxo: no-transaction\n', ''])(
+    'a file of the lane that failed is mended, as %j',
+    async (mended) => {
+      const context = worker(await newDatabase(dialect));
+      const lane = (line: string, sql: string): string =>
+        `${line}CREATE TABLE IF NOT EXISTS a (n int); INSERT INTO ${sql} VALUES (1);`;
+      const migrations = writeFiles({ '01.sql': lane('-- hxo: no-transaction\n', 'nowhere') });
+      const [, failing] = await shardsOf({ migrations }, context);
+      await expect(run(failing!, context)).rejects.toMatchObject({ code: 'SQL_ERROR' });
+      writeFileSync(join(folder, migrations, '01.sql'), lane(mended, 'a'));
+      const [preflight, file] = await shardsOf({ migrations }, context);
+      expect(await run(preflight!, context)).toEqual({
+        value: { preflight: true, files: mended === '' ? 1 : 0 },
+      });
+      await run(file!, context, { dry_run: true });
+      const output = await run(file!, context);
+      expect(output).toMatchObject({ value: { rows: 1 } });
+      expect(await run(file!, context)).toEqual(output);
+      expect(await one(context, 'SELECT count(*) FROM a')).toBe('1');
+      // From now on it is applied, and may not change.
+      writeFileSync(join(folder, migrations, '01.sql'), lane(mended, 'b'));
+      await expect(shardsOf({ migrations }, context)).rejects.toThrow('MIGRATION_DRIFT');
+    },
+  );
+
   it.each(['COMMIT', 'DELETE FROM hxo_ledger'])('a file with %s is refused', async (sql) => {
     const context = worker(await newDatabase(dialect));
     const shards = await shardsOf({ migrations: writeFiles({ '01.sql': sql }) }, context);

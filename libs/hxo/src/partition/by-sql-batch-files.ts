@@ -1,7 +1,7 @@
 import type { Digest, Json } from '#truth';
 import type { TargetDatabase } from '../execute/targets.js';
 import { WorkspacePathError, type Workspace, type WorkspaceFile } from '../execute/workspace.js';
-import { driftOf, readAppliedFiles } from '../sql/ledger-rows.js';
+import { driftOf, readAppliedFiles, type AppliedFile } from '../sql/ledger-rows.js';
 import type { PartitionSummary, ShardDraft } from './contract.js';
 import { digestFile } from './file-inputs.js';
 
@@ -97,7 +97,8 @@ function checkSizes(files: readonly WorkspaceFile[]): void {
   );
 }
 
-function checkUnchanged(path: string, digest: Digest, row: { readonly checksum: string } | undefined): void {
-  if (row === undefined || row.checksum === digest) return;
+/** A file that has only been started may be mended: it runs again from its beginning. */
+function checkUnchanged(path: string, digest: Digest, row: AppliedFile | undefined): void {
+  if (row?.state !== 'applied' || row.checksum === digest) return;
   throw new MigrationsRefused(`MIGRATION_DRIFT: ${driftOf(path)}`);
 }

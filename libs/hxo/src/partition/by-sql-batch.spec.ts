@@ -161,6 +161,8 @@ describe('migration files', () => {
     expect((await run({})).drafts.map(({ wave }) => wave)).toEqual([0, 1]);
     write('0001_a.sql', 'SELECT 3');
     await expect(run({})).rejects.toThrow(/^MIGRATION_DRIFT: 0001_a.sql/);
+    db.exec("UPDATE hxo_ledger SET state = 'started' WHERE item = '0001_a.sql'");
+    expect((await run({})).drafts[0]!.inputs).toMatchObject({ preflight: [['0001_a.sql', 8]] });
     db.exec('DROP TABLE hxo_ledger');
   });
 });

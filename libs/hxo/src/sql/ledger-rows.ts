@@ -15,7 +15,7 @@ import { parseRange, type KeyRange } from './key-range.js';
  */
 export const files_operation = 'migrations';
 
-/** An applied migration file. */
+/** A migration file that is applied, or `started` only. */
 export interface AppliedFile {
   readonly checksum: string;
   readonly state: string;
