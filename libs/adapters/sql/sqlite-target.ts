@@ -14,6 +14,7 @@ import {
 import { IdleTimer } from './idle-timer.js';
 import { describeSqlite, ledgerOfSqlite } from './sqlite-catalogue.js';
 import { SessionTarget } from './session-target.js';
+import { deferredViolations, firstMade } from './sqlite-deferred.js';
 
 /**
  * How often a waiting writer looks whether the lock is free, in the first half of its wait and in the second. SQLite's own
@@ -60,7 +61,8 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
         options.signal?.throwIfAborted();
         const result = await work(session);
         options.signal?.throwIfAborted();
-        session.exec(options.end === 'rollback' ? 'ROLLBACK' : 'COMMIT');
+        if (options.end === 'rollback') await this.#rollBack(session, options);
+        else session.exec('COMMIT');
         return result;
       } catch (error) {
         // Some errors have SQLite roll back by itself.
@@ -74,6 +76,20 @@ export class SqliteTarget extends SessionTarget<SqliteSession> {
     this.#idle.stop();
     this.#session?.close();
     this.#session = undefined;
+  }
+
+  /** What is checked at the commit only is checked for a rollback as well. */
+  async #rollBack(session: SqliteSession, { cheap_checks_only }: TransactionOptions): Promise<void> {
+    const violations = cheap_checks_only === true ? [] : await deferredViolations(session);
+    session.exec('ROLLBACK');
+    if (violations.length === 0) return;
+    const made = await firstMade(session, violations);
+    if (made === undefined) return;
+    const [table, rowid, parent] = made;
+    throw new TargetError(
+      'SQL_ERROR',
+      `target ${this.name}: FOREIGN KEY constraint failed at the end: ${rowid === null ? 'a row' : `row ${rowid}`} of ${table} references no row of ${parent} (SQLITE_CONSTRAINT_FOREIGNKEY)`,
+    );
   }
 
   /** Waits for the write lock without blocking: it is free for moments only while others write batch after batch. */

@@ -106,6 +106,47 @@ describe('SQLite', () => {
     });
   });
 
+  describe('a rollback fails where COMMIT would for foreign keys', () => {
+    const tables = `CREATE TABLE p (id INTEGER PRIMARY KEY, n);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p DEFERRABLE INITIALLY DEFERRED);
+      CREATE TABLE w (k PRIMARY KEY, p REFERENCES p DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
+      CREATE TABLE i (id INTEGER PRIMARY KEY, p REFERENCES p);
+      CREATE TABLE q (n); CREATE TABLE mismatch (n REFERENCES q(n) DEFERRABLE INITIALLY DEFERRED);
+      INSERT INTO p VALUES (1, 1);
+      PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1, 98); INSERT INTO w VALUES (1, 98); INSERT INTO i VALUES (1, 98);
+      PRAGMA foreign_keys = ON;`;
+
+    it.each<[string, string | null]>([
+      ['INSERT INTO c VALUES (2, 99)', 'row 2 of c references no row of p'],
+      ['INSERT INTO w VALUES (2, 99)', 'a row of w references no row of p'],
+      ['INSERT INTO c VALUES (2, 1); DELETE FROM p', 'row 2 of c references no row of p'],
+      [
+        'CREATE TABLE d (p REFERENCES p DEFERRABLE INITIALLY DEFERRED); INSERT INTO d VALUES (99)',
+        'row 1 of d',
+      ],
+      ['PRAGMA defer_foreign_keys = ON; INSERT INTO i VALUES (2, 99)', 'row 2 of i references no row of p'],
+      ['INSERT INTO c VALUES (2, 99); INSERT INTO p VALUES (99, 0)', null],
+      ['INSERT INTO c VALUES (2, 99); DROP TABLE c', null],
+      ['INSERT INTO c VALUES (2, 1); UPDATE p SET n = 2', null],
+    ])('%s: %s', async (sql, message) => {
+      const path = join(folder, `deferred-${Math.random()}.db`);
+      new Database(path).exec(tables).close();
+      const target = open(path);
+      const ended = (end: 'rollback' | 'commit'): Promise<TargetError | null> =>
+        target
+          .transaction({ access: 'write', end }, (session) => session.script(sql))
+          .then(
+            () => null,
+            (error: TargetError) => error,
+          );
+      const tried = await ended('rollback');
+      expect(tried?.code).toBe(message === null ? undefined : 'SQL_ERROR');
+      expect(tried?.message ?? '').toContain(message ?? '');
+      expect(await target.query('SELECT count(*) FROM c')).toMatchObject({ rows: [[1n]] });
+      expect((await ended('commit'))?.code).toBe(tried?.code);
+    });
+  });
+
   it('closes a connection that is idle, and opens another', async () => {
     const path = join(folder, 'idle.db');
     new Database(path).exec('CREATE TABLE t (id int); PRAGMA journal_mode = wal').close();

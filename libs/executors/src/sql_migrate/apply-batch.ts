@@ -73,7 +73,9 @@ async function tryOut(
   const { lock_timeout_ms, statement_timeout_ms } = batch.options;
   const ledger = await database.ledger();
   const limits = { access: 'write', end: 'rollback', lock_timeout_ms, statement_timeout_ms, signal } as const;
-  return database.transaction(limits, async (session) => {
+  // Whole tables are read for the first batch, not for each: a dry run would take the square of its rows.
+  const cheap_checks_only = !batch.preflight;
+  return database.transaction({ ...limits, cheap_checks_only }, async (session) => {
     const applied = ledger.exists ? await knownRows(batch, session, ledger.table) : null;
     return applied ?? (await session.query(change.sql, change.values)).changes;
   });

@@ -309,6 +309,26 @@ describe.each(['sqlite', 'postgres'])('on %s', (dialect) => {
     expect(await one(context, 'SELECT count(*) FROM hxo_ledger')).toBe('0');
   });
 
+  it('files that break a deferred constraint fail the preflight', async () => {
+    const context = worker(await newDatabase(dialect));
+    const migrations = writeFiles({
+      '01.sql': `CREATE TABLE a (id int PRIMARY KEY);
+        CREATE TABLE b (a int REFERENCES a DEFERRABLE INITIALLY DEFERRED);`,
+      '02.sql': 'INSERT INTO b VALUES (1);',
+    });
+    const [preflight] = await shardsOf({ migrations }, context);
+    for (const dry_run of [false, true])
+      await expect(run(preflight!, context, { dry_run })).rejects.toMatchObject({ code: 'SQL_ERROR' });
+  });
+
+  it('a first batch that breaks a deferred constraint fails the preflight', async () => {
+    const { context } = await table(3);
+    await context.targets.open('default').script(`ALTER TABLE t ADD COLUMN m bigint
+      CONSTRAINT deferred REFERENCES t DEFERRABLE INITIALLY DEFERRED`);
+    const [preflight] = await shardsOf({ table: 't', set: { m: 9 } }, context);
+    await expect(run(preflight!, context)).rejects.toMatchObject({ code: 'SQL_ERROR' });
+  });
+
   it.each(['-- hxo: no-transaction\n', ''])(
     'a file of the lane that failed is mended, as %j',
     async (mended) => {

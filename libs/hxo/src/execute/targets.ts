@@ -32,8 +32,13 @@ export interface TargetSession {
 export interface TransactionOptions {
   /** `read` sees one snapshot and changes nothing; `write` takes SQLite's write lock at once. */
   readonly access: 'read' | 'write';
-  /** How it ends when the work succeeds; it is rolled back when the work throws. `commit` when left out. */
+  /**
+   * How it ends when the work succeeds; it is rolled back when the work throws. `commit` when left out. A `rollback` fails
+   * where a commit would, for a constraint that is checked at the end.
+   */
   readonly end?: 'commit' | 'rollback';
+  /** Does without those checks of a `rollback` that read whole tables (SQLite). */
+  readonly cheap_checks_only?: boolean;
   /** Longest wait for a lock. Left out or 0: the target's own. */
   readonly lock_timeout_ms?: number;
   /** Longest run of one statement, where the target can tell (PostgreSQL). Left out or 0: the target's own. */
