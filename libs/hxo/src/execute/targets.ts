@@ -57,7 +57,10 @@ export interface TargetTable {
   readonly alias: string;
   readonly columns: readonly TargetColumn[];
   readonly primary_key: readonly string[];
-  /** Columns of every unique index over plain columns and all rows, the primary key's among them. */
+  /**
+   * Columns of every unique index over plain columns and all rows, the primary key's among them. The index compares them as
+   * the columns themselves compare.
+   */
   readonly unique_keys: readonly (readonly string[])[];
 }
 

@@ -94,7 +94,7 @@ function keyOf(table: TargetTable, asked: readonly string[] | null): readonly st
   if (asked === null) {
     if (table.primary_key.length > 0) return table.primary_key;
     throw new TableRefused(
-      `key: table ${table.name} has no primary key. Name a unique key; there is ${keys}.`,
+      `key: table ${table.name} has no primary key to cut by. Name a unique key; there is ${keys}.`,
     );
   }
   const unknown = asked.find((column) => !table.columns.some(({ name }) => name === column));

@@ -189,6 +189,20 @@ describe('tables', () => {
     expect(batches).toMatchObject([{ table: 'Customer', key: ['id'], from: null, to: [1] }]);
   });
 
+  it('are not cut by an index that compares its columns otherwise than they do', async () => {
+    db.exec(`CREATE TABLE folded (id INTEGER PRIMARY KEY, k TEXT COLLATE NOCASE NOT NULL, v);
+      CREATE UNIQUE INDEX folded_bytes ON folded (k COLLATE BINARY);
+      CREATE TABLE other (k TEXT COLLATE NOCASE NOT NULL, v, PRIMARY KEY (k COLLATE RTRIM)) WITHOUT ROWID;
+      CREATE TABLE same (k TEXT COLLATE NOCASE NOT NULL, r TEXT COLLATE rtrim NOT NULL, v, PRIMARY KEY (k), UNIQUE (r, k));
+      INSERT INTO folded VALUES (1, 'a', 0), (2, 'A', 0), (3, 'b', 0);
+      INSERT INTO same VALUES ('a', 'x', 0), ('B', 'x', 0);`);
+    expect(await refused({ table: 'folded', key: 'k' })).toContain('[k] is not unique in table folded');
+    expect(await refused({ table: 'other' })).toContain('no primary key to cut by');
+    expect((await run({ table: 'folded', set: { v: 1 }, batch_size: 1 })).batches).toHaveLength(3);
+    for (const key of [['k'], ['r', 'k']])
+      expect((await run({ table: 'same', key, set: { v: 1 }, batch_size: 1 })).batches).toHaveLength(2);
+  });
+
   it('keep big integers exact', async () => {
     db.exec('CREATE TABLE big (id INTEGER PRIMARY KEY, v)');
     const insert = db.prepare('INSERT INTO big VALUES (?, 0)');
