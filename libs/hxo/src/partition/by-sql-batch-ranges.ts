@@ -35,6 +35,12 @@ export interface TableOrder {
   readonly preflight: boolean;
 }
 
+/** A {@link KeyRange} whose end may be open: a null `to` is the end of the table. */
+interface OpenRange {
+  readonly from: KeyJson | null;
+  readonly to: KeyJson | null;
+}
+
 /** A batch that the ledger knows, or a new one. */
 interface Batch {
   readonly place: string;
@@ -142,15 +148,15 @@ async function cutTable(
   await cutter.refuseNulls();
   // A whole table that is cut for the first time is counted by cutting it.
   const counted = order.total_rows === null && record.ranges.length === 0 ? null : await cutter.count();
-  const left_out = Math.max(0, (counted ?? 0) - (order.total_rows ?? Infinity));
-  const upper = left_out > 0 ? await cutter.keyOfRow(order.total_rows!) : await cutter.largest();
+  const beyond = Math.max(0, (counted ?? 0) - (order.total_rows ?? Infinity));
+  const upper = beyond > 0 ? await cutter.keyOfRow(order.total_rows!) : await cutter.largest();
+  // Recorded batches stay, however few rows are asked for.
+  const left_out = beyond > 0 ? beyond - (await cutter.countAbove(upper!, record.ranges)) : 0;
   const batches: Batch[] = [];
   let before: AppliedRange | null = null;
   for (const applied of record.ranges) {
     const gap = { from: before?.range.to ?? null, to: applied.range.from };
-    const joined =
-      gap.to === null || (gap.from !== null && canonicalJson(gap.from) === canonicalJson(gap.to));
-    if (!joined && upper !== null)
+    if (!isEmpty(gap) && upper !== null)
       await cutter.cut(gap, upper, placesBetween(before?.place ?? null, applied.place), batches);
     batches.push({ ...applied, rows: order.batch_size, applied: true });
     before = applied;
@@ -159,6 +165,11 @@ async function cutTable(
   if (upper !== null) await cutter.cut(rest, upper, placesBetween(before?.place ?? null, null), batches);
   const matched = counted ?? batches.reduce((sum, { rows }) => sum + rows, 0);
   return { batches, summary: { matched, taken: matched - left_out, truncated: left_out } };
+}
+
+/** Nothing is between ranges that follow each other, nor before the beginning. */
+function isEmpty({ from, to }: OpenRange): boolean {
+  return to === null || (from !== null && canonicalJson(from) === canonicalJson(to));
 }
 
 const all_rows: Predicate = { sql: '1 = 1', values: [] };
@@ -199,6 +210,20 @@ class Cutter {
     return Number(rows[0]![0]);
   }
 
+  /** Counts the rows of ranges, which come in their order, above a key: those that follow each other are one. */
+  async countAbove(key: KeyJson, ranges: readonly AppliedRange[]): Promise<number> {
+    const runs: KeyRange[] = [];
+    for (const { range } of ranges) {
+      const last = runs.at(-1);
+      if (last !== undefined && isEmpty({ from: last.to, to: range.from }))
+        runs[runs.length - 1] = { from: last.from, to: range.to };
+      else runs.push(range);
+    }
+    let rows = 0;
+    for (const run of runs) rows += await this.count(this.#both(run, { from: key, to: null }));
+    return rows;
+  }
+
   /** The largest key, or null where there are no rows. */
   async largest(where: Predicate = all_rows): Promise<KeyJson | null> {
     const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
@@ -216,12 +241,7 @@ class Cutter {
   }
 
   /** Cuts a gap up to its end (null: open), and no further than `upper`; adds its batches. A gap without rows has none. */
-  async cut(
-    gap: { readonly from: KeyJson | null; readonly to: KeyJson | null },
-    upper: KeyJson,
-    places: Generator<string, never>,
-    into: Batch[],
-  ): Promise<void> {
+  async cut(gap: OpenRange, upper: KeyJson, places: Generator<string, never>, into: Batch[]): Promise<void> {
     let from = gap.from;
     const add = (to: KeyJson, rows: number): void => {
       if (into.length >= ranges_max) {
@@ -232,7 +252,7 @@ class Cutter {
       into.push({ place: places.next().value, range: { from, to }, rows, applied: false });
       from = to;
     };
-    const within = (): Predicate => this.#within({ from, to: gap.to }, upper);
+    const within = (): Predicate => this.#both({ from, to: gap.to }, { from: null, to: upper });
     if (this.batch_size < leaps_from) {
       for await (const last of this.#numberedEach(within())) add(last, this.batch_size);
     } else {
@@ -262,11 +282,12 @@ class Cutter {
     for await (const row of this.session.iterate(every, where.values)) yield row.map(encodeKeyValue);
   }
 
-  #within(range: { readonly from: KeyJson | null; readonly to: KeyJson | null }, upper: KeyJson): Predicate {
+  /** Rows that are in two ranges. */
+  #both(one: OpenRange, other: OpenRange): Predicate {
     const { dialect } = this.session;
-    const own = rangePredicate(dialect, this.#columns, range);
-    const below = rangePredicate(dialect, this.#columns, { from: null, to: upper }, own.values.length + 1);
-    return { sql: `${own.sql} AND ${below.sql}`, values: [...own.values, ...below.values] };
+    const first = rangePredicate(dialect, this.#columns, one);
+    const second = rangePredicate(dialect, this.#columns, other, first.values.length + 1);
+    return { sql: `${first.sql} AND ${second.sql}`, values: [...first.values, ...second.values] };
   }
 
   /** Keys with their numbers in key order, from 1. */

@@ -307,6 +307,21 @@ describe('tables', () => {
     );
   });
 
+  it('count as taken what was applied beyond total_rows', async () => {
+    empty();
+    fill(Array.from({ length: 20 }, (_, i) => [1, i + 1]));
+    const { batches } = await run({ ...work, batch_size: 4 });
+    // All but the first and the fourth: two runs of ranges, one of them on both sides of the cap.
+    for (const i of [1, 2, 4]) record(batches[i]!);
+    fill([[1, 5.5], [1, 30], [2, 0]]); // prettier-ignore
+    const capped = await run({ ...work, batch_size: 4, total_rows: 6 });
+    // Taken are the rows up to the sixth, which is 5.5, and beyond it 6 to 12 and 17 to 20.
+    expect(capped.summary).toEqual({ matched: 23, taken: 17, truncated: 6 });
+    const rows = 'SELECT count(*) FROM tiles WHERE v > 0';
+    capped.batches.forEach(count);
+    expect(db.prepare(rows).pluck().get()).toBe(17);
+  });
+
   it('of large batches are cut as those of small ones are', async () => {
     empty();
     fill(Array.from({ length: 2_600 }, (_, i) => [(i * 7919) % 13, (i * 104_729) % 2_609]));
