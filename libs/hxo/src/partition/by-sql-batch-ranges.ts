@@ -1,5 +1,11 @@
 import { canonicalJson, sha256, type Digest, type Json } from '#truth';
-import type { TargetDatabase, TargetSession, TargetTable } from '../execute/targets.js';
+import {
+  parameter,
+  type SqlRow,
+  type TargetDatabase,
+  type TargetSession,
+  type TargetTable,
+} from '../execute/targets.js';
 import { operationId, statementFault, type BackfillWork } from '../sql/backfill.js';
 import {
   encodeKeyValue,
@@ -62,7 +68,7 @@ interface Batch {
  * preflight of the first new batch, with `"preflight": true`; without one all is wave 0.
  *
  * All is read in one snapshot, in one ordered pass over the key. Throws {@link TableRefused} for a table or key that does
- * not exist, a key that is not unique, or NULL in it.
+ * not exist, a key that is not unique, or NULL in it, and for a text in it that cannot be read as it is.
  */
 export async function* partitionTable(
   order: TableOrder,
@@ -227,17 +233,15 @@ class Cutter {
   /** The largest key, or null where there are no rows. */
   async largest(where: Predicate = all_rows): Promise<KeyJson | null> {
     const backwards = this.#columns.map((column) => `${column} DESC`).join(', ');
-    const { rows } = await this.session.query(
-      `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${backwards} LIMIT 1`,
-      where.values,
-    );
-    return rows[0]?.map(encodeKeyValue) ?? null;
+    return this.#keyRead({
+      sql: `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${backwards} LIMIT 1`,
+      values: where.values,
+    });
   }
 
   /** The key of the row at a place in key order, from 1. */
   async keyOfRow(place: number): Promise<KeyJson> {
-    const { rows } = await this.session.query(`${this.#numbered('1 = 1')} WHERE hxo_row = ${place}`);
-    return rows[0]!.map(encodeKeyValue);
+    return (await this.#keyRead(this.#numberedAt(place, all_rows)))!;
   }
 
   /** Cuts a gap up to its end (null: open), and no further than `upper`; adds its batches. A gap without rows has none. */
@@ -269,17 +273,50 @@ class Cutter {
    * batch, counted from a key: each entry of the index is passed once in all, and none is sorted or handed over.
    */
   async #leap(where: Predicate): Promise<KeyJson | null> {
-    const { rows } = await this.session.query(
-      `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT 1 OFFSET ${this.batch_size - 1}`,
-      where.values,
-    );
-    return rows[0]?.map(encodeKeyValue) ?? null;
+    return this.#keyRead({
+      sql: `SELECT ${this.#list} FROM ${this.table.quoted} WHERE ${where.sql} ORDER BY ${this.#list} LIMIT 1 OFFSET ${this.batch_size - 1}`,
+      values: where.values,
+    });
   }
 
   /** The keys of all batches' last rows, streamed: small batches would cost more questions than rows. */
   async *#numberedEach(where: Predicate): AsyncGenerator<KeyJson> {
     const every = `${this.#numbered(where.sql)} WHERE hxo_row % ${this.batch_size} = 0 ORDER BY hxo_row`;
-    for await (const row of this.session.iterate(every, where.values)) yield row.map(encodeKeyValue);
+    let place = 0;
+    for await (const row of this.session.iterate(every, where.values)) {
+      place += this.batch_size;
+      await this.#refuseMisread(row, this.#numberedAt(place, where));
+      yield row.map(encodeKeyValue);
+    }
+  }
+
+  /** The key that a query finds, or null. */
+  async #keyRead(query: Predicate): Promise<KeyJson | null> {
+    const { rows } = await this.session.query(query.sql, query.values);
+    const [row] = rows;
+    if (row === undefined) return null;
+    await this.#refuseMisread(row, query);
+    return row.map(encodeKeyValue);
+  }
+
+  /**
+   * Every bound has to be the key that the database has: then each row is in one range, whatever the keys between bounds are.
+   * A text that is not UTF-8, as SQLite may hold, is read with U+FFFD in the place of what is none, and sorts elsewhere; one
+   * that truly has this character equals what was read.
+   * @param query finds the row again
+   */
+  async #refuseMisread(row: SqlRow, query: Predicate): Promise<void> {
+    const odd = this.key.filter((_, i) => String(row[i]).includes('\ufffd'));
+    if (odd.length === 0) return;
+    const places = row.map((_, i) => parameter(this.session.dialect, query.values.length + i + 1)).join(', ');
+    const { rows } = await this.session.query(
+      `SELECT 1 FROM (${query.sql}) AS hxo_read WHERE (${this.#list}) = (${places})`,
+      [...query.values, ...row],
+    );
+    if (rows.length > 0) return;
+    throw new TableRefused(
+      `key: table ${this.table.name} has texts in ${odd.join(' or ')} that are not UTF-8, and rows would be left out. Mend them, or name another unique key.`,
+    );
   }
 
   /** Rows that are in two ranges. */
@@ -288,6 +325,11 @@ class Cutter {
     const first = rangePredicate(dialect, this.#columns, one);
     const second = rangePredicate(dialect, this.#columns, other, first.values.length + 1);
     return { sql: `${first.sql} AND ${second.sql}`, values: [...first.values, ...second.values] };
+  }
+
+  /** The key of the row that has a number in key order, from 1. */
+  #numberedAt(place: number, where: Predicate): Predicate {
+    return { sql: `${this.#numbered(where.sql)} WHERE hxo_row = ${place}`, values: where.values };
   }
 
   /** Keys with their numbers in key order, from 1. */

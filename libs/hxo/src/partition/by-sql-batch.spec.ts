@@ -212,6 +212,25 @@ describe('tables', () => {
     expect(batches.map(({ to }) => decodeKeyValue(to[0]!))).toEqual(keys);
   });
 
+  it.each([
+    ['the largest', ['61', '62', 'fe', 'ff'], 2],
+    ['the last of a small batch', ['61', 'fe', '62'], 2],
+    ['the last of a large batch', [...Array.from({ length: 499 }, () => '61'), 'fe', '62'], 500],
+  ])('are refused for a text in their key that is not UTF-8: %s', async (_, keys, batch_size) => {
+    db.exec('DROP TABLE IF EXISTS texts; CREATE TABLE texts (g INT, k TEXT, v, PRIMARY KEY (g, k))');
+    const insert = db.prepare('INSERT INTO texts VALUES (?, CAST(unhex(?) AS TEXT), 0)');
+    keys.forEach((hex, i) => insert.run(i, hex));
+    expect(await refused({ table: 'texts', batch_size })).toContain(
+      'table texts has texts in k that are not',
+    );
+    // With the cap at a good one, what is behind it does not matter.
+    expect(await refused({ table: 'texts', total_rows: 1 })).toBe('not refused');
+    expect(await refused({ table: 'texts', total_rows: keys.indexOf('fe') + 1 })).toContain('not UTF-8');
+    // The character that stands for such bytes may be in a text, though.
+    db.exec(`UPDATE texts SET k = char(65533) || hex(k)`);
+    expect(await refused({ table: 'texts', batch_size })).toBe('not refused');
+  });
+
   it('empty, are no shard at all', async () => {
     db.exec('CREATE TABLE nobody (id INTEGER PRIMARY KEY, v)');
     expect(await run({ table: 'nobody', set: { v: 1 } })).toMatchObject({
