@@ -1,5 +1,6 @@
 import {
   FailShard,
+  keyWriteFault,
   operationId,
   parameter,
   printRange,
@@ -140,6 +141,8 @@ async function checkedChange(
   if (runs !== operation)
     throw new FailShard('BAD_INPUTS', 'The operation is not that of table, key and work.');
   const columns = key.map((name) => `${table.alias}.${quotedColumn(table, name)}`);
+  const moving = keyWriteFault(work, key, table, dialect);
+  if (moving !== null) throw new FailShard('STATEMENT_REFUSED', moving);
   if ('statement' in work) {
     const fault = statementFault(work.statement, dialect);
     if (fault !== null) throw new FailShard('STATEMENT_REFUSED', `statement: ${fault}`);

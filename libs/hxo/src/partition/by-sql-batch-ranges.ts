@@ -2,6 +2,7 @@ import { canonicalJson, sha256, type Digest, type Json } from '#truth';
 import type { TargetDatabase, TargetSession, TargetTable } from '../execute/targets.js';
 import { operationId, statementFault, type BackfillWork } from '../sql/backfill.js';
 import { printRange } from '../sql/key-range.js';
+import { keyWriteFault } from '../sql/key-writes.js';
 import { readBackfill, type AppliedRange, type BackfillRecord } from '../sql/ledger-rows.js';
 import { Cutter, isEmpty, TableRefused, type Batch } from './by-sql-batch-cutter.js';
 import { placesBetween } from './by-sql-batch-places.js';
@@ -32,7 +33,8 @@ export interface TableOrder {
  * preflight of the first new batch, with `"preflight": true`; without one all is wave 0.
  *
  * All is read in one snapshot, in one ordered pass over the key. Throws {@link TableRefused} for a table or key that does
- * not exist, a key that is not unique, or NULL in it, and for a text in it that cannot be read as it is.
+ * not exist, a key that is not unique, or NULL in it, for a text in it that cannot be read as it is, and for
+ * work that writes the key.
  */
 export async function* partitionTable(
   order: TableOrder,
@@ -42,6 +44,8 @@ export async function* partitionTable(
   if (table === null) throw new TableRefused(`table: target ${database.name} has no table ${order.table}.`);
   const key = keyOf(table, order.key);
   const work = workOf(order, table, database);
+  const fault = keyWriteFault(work, key, table, database.dialect);
+  if (fault !== null) throw new TableRefused(`${order.statement === null ? 'set' : 'statement'}: ${fault}`);
   const operation = operationId({ table: table.name, key, work, run: order.run });
   const ledger = await database.ledger();
   const { record, batches, summary } = await database.transaction({ access: 'read' }, async (session) => {

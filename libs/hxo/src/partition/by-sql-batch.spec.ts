@@ -185,6 +185,9 @@ describe('tables', () => {
     expect(await refused({ table: 'Customer', key: 'x' })).toContain('no column x');
     expect(await refused({ table: 'Customer', key: 'email' })).toContain('NULL in email');
     expect(await refused({ table: 'Customer', set: { x: 1 } })).toContain('no column x');
+    expect(await refused({ table: 'pair', set: { b: 1 } })).toContain('set: b belongs to the key');
+    const statement = 'UPDATE pair SET v = 1, a = 2 WHERE {range}';
+    await expect(run({ table: 'pair', statement })).rejects.toThrow('statement: a belongs to the key');
     const { batches } = await run({ table: 'customer', set: { 'odd "name': 'x' } });
     expect(batches).toMatchObject([{ table: 'Customer', key: ['id'], from: null, to: [1] }]);
   });
