@@ -1,4 +1,4 @@
-import { ledger_name, type TargetSession, type TargetTable } from '#hxo/execute';
+import { ledger_name, TargetError, type TargetSession, type TargetTable } from '#hxo/execute';
 
 /** Looks a table up by its exact name: `table` on the search path, or `schema.table`. */
 export async function describePostgres(session: TargetSession, table: string): Promise<TargetTable | null> {
@@ -51,12 +51,28 @@ export async function describePostgres(session: TargetSession, table: string): P
   };
 }
 
+/**
+ * The ledger is the one table of its name in the database, whatever the search path says by now: a schema with the login's
+ * name, or a setting, moves the current schema, and what is applied must not be forgotten for that. Throws
+ * {@link TargetError} where there are several.
+ */
 export async function ledgerOfPostgres(
   session: TargetSession,
 ): Promise<{ readonly table: string; readonly exists: boolean }> {
   const { rows } = await session.query(
-    `SELECT quote_ident(current_schema()), to_regclass(quote_ident(current_schema()) || '.${ledger_name}') IS NOT NULL`,
+    `SELECT format('%I.%I', n.nspname, c.relname)
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = '${ledger_name}' AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' ORDER BY 1`,
   );
-  const [schema, exists] = rows[0] as [string | null, string];
-  return { table: `${schema ?? 'public'}.${ledger_name}`, exists: exists === 't' };
+  const [table, ...others] = rows.map(([name]) => name as string);
+  if (others.length > 0) {
+    throw new TargetError(
+      'SEVERAL_LEDGERS',
+      `The database has several ledgers, ${[table, ...others].join(', ')}: each may tell of other files and batches that are applied. Keep one: insert the rows of the others into it, and drop those.`,
+    );
+  }
+  if (table !== undefined) return { table, exists: true };
+  const current = await session.query('SELECT quote_ident(current_schema())');
+  const schema = current.rows[0]![0] as string | null;
+  return { table: `${schema ?? 'public'}.${ledger_name}`, exists: false };
 }

@@ -109,14 +109,15 @@ export class Ledger {
 /** Makes the ledger's table unless it is there; returns its name. Any number of workers may do so at once. */
 export async function ensureLedger(database: TargetDatabase, lock_timeout_ms: number): Promise<string> {
   const { table, exists } = await database.ledger();
-  if (!exists) await makeLedger(database, table, lock_timeout_ms);
-  return table;
+  return exists ? table : makeLedger(database, lock_timeout_ms);
 }
 
-async function makeLedger(database: TargetDatabase, table: string, lock_timeout_ms: number): Promise<void> {
-  await database.transaction({ access: 'write', lock_timeout_ms }, async (session) => {
+async function makeLedger(database: TargetDatabase, lock_timeout_ms: number): Promise<string> {
+  return database.transaction({ access: 'write', lock_timeout_ms }, async (session) => {
     // CREATE TABLE IF NOT EXISTS of PostgreSQL fails when two run at the same moment.
     if (session.dialect === 'postgres') await session.query(`SELECT pg_advisory_xact_lock(${making_lock})`);
+    // Another worker may have made it by now, where the current schema was another.
+    const { table } = await database.ledger();
     await session.script(
       `CREATE TABLE IF NOT EXISTS ${table} (
          operation text NOT NULL,
@@ -129,5 +130,6 @@ async function makeLedger(database: TargetDatabase, table: string, lock_timeout_
          PRIMARY KEY (operation, item)
        )`,
     );
+    return table;
   });
 }

@@ -394,6 +394,79 @@ describe('on sqlite alone', () => {
 });
 
 describe('on postgres alone', () => {
+  /** Runs all shards of a plan as a worker that has just come; returns what they came to but for the preflight. */
+  async function runAll(config: Record<string, Json>, address: TargetAddress): Promise<Json[]> {
+    const context = worker(address);
+    const values: Json[] = [];
+    for (const draft of await shardsOf(config, context)) {
+      const { value } = await run(draft, context);
+      if (!isPreflight(draft)) values.push(value);
+    }
+    return values;
+  }
+
+  const ledgers = `SELECT string_agg(relnamespace::regnamespace::text, ',') FROM pg_class WHERE relname = 'hxo_ledger'`;
+
+  it.each([
+    ["a schema with the login's name", 'CREATE SCHEMA hxo'],
+    ['a setting', 'CREATE SCHEMA "Odd"; ALTER ROLE hxo IN DATABASE @ SET search_path = "Odd", public'],
+    ['its own move', 'CREATE SCHEMA "Odd"; ALTER TABLE hxo_ledger SET SCHEMA "Odd"'],
+  ])('the ledger is found again after %s, and nothing is applied twice', async (_, move) => {
+    const address = await newDatabase('postgres');
+    const name = new URL((address as { url: string }).url).pathname.slice(1);
+    const migrations = writeFiles({
+      '01.sql':
+        'CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 9) i;',
+      '02.sql': 'UPDATE t SET n = n + 1;',
+    });
+    const fill = { table: 't', batch_size: 5, statement: 'UPDATE t SET n = n + 1 WHERE {range}' };
+    expect(await runAll({ migrations }, address)).toEqual([{ rows: 9 }, { rows: 9 }]);
+    expect(await runAll(fill, address)).toEqual([{ rows: 5 }, { rows: 4 }]);
+    const before = await one(worker(address), ledgers);
+    await postgres.run(move.replace('@', name), name);
+
+    expect(await runAll({ migrations }, address)).toEqual([{ rows: 9 }, { rows: 9 }]);
+    expect(await runAll(fill, address)).toEqual([{ rows: 5 }, { rows: 4 }]);
+    expect(await one(worker(address), 'SELECT count(*) FROM t WHERE n <> 2')).toBe('0');
+    expect(await one(worker(address), ledgers)).toBe(move.includes('hxo_ledger') ? '"Odd"' : before);
+    writeFileSync(join(folder, migrations, '02.sql'), 'UPDATE t SET n = n + 2;');
+    await expect(shardsOf({ migrations }, worker(address))).rejects.toThrow('MIGRATION_DRIFT: 02.sql');
+  });
+
+  it("a file that makes a schema with the login's name leaves the ledger where it is", async () => {
+    const address = await newDatabase('postgres');
+    const migrations = writeFiles({
+      '0001.sql': 'CREATE TABLE a (n int); INSERT INTO a VALUES (1);',
+      '0002.sql': 'CREATE SCHEMA hxo;',
+      '0003.sql': 'INSERT INTO a VALUES (2), (3);',
+    });
+    for (let time = 0; time < 2; time++)
+      expect(await runAll({ migrations }, address)).toEqual([{ rows: 1 }, { rows: 0 }, { rows: 2 }]);
+    expect(await one(worker(address), 'SELECT count(*) FROM a')).toBe('3');
+    expect(await one(worker(address), ledgers)).toBe('public');
+    writeFileSync(join(folder, migrations, '0001.sql'), 'SELECT 1;');
+    await expect(shardsOf({ migrations }, worker(address))).rejects.toThrow('MIGRATION_DRIFT: 0001.sql');
+    const touching = writeFiles({ '01.sql': 'DELETE FROM public.hxo_ledger;' });
+    await expect(runAll({ migrations: touching }, address)).rejects.toMatchObject({
+      code: 'MIGRATION_REFUSED',
+    });
+  });
+
+  it('several ledgers are refused, and a temporary table is none', async () => {
+    const address = await newDatabase('postgres');
+    const migrations = writeFiles({ '01.sql': 'CREATE TABLE a (n int);' });
+    await runAll({ migrations }, address);
+    const context = worker(address);
+    const target = context.targets.open('default');
+    await target.script('CREATE TEMPORARY TABLE hxo_ledger (n int)');
+    expect(await target.ledger()).toEqual({ table: 'public.hxo_ledger', exists: true });
+    await target.script('CREATE SCHEMA "Odd"; CREATE TABLE "Odd".hxo_ledger (LIKE public.hxo_ledger)');
+    await expect(shardsOf({ migrations }, context)).rejects.toMatchObject({
+      code: 'SEVERAL_LEDGERS',
+      message: expect.stringContaining('"Odd".hxo_ledger, public.hxo_ledger') as string,
+    });
+  });
+
   it('a statement past its timeout is ended, and keys of every type tile', async () => {
     const context = worker(await newDatabase('postgres'));
     await context.targets.open('default').script(

@@ -73,7 +73,7 @@ export interface TargetColumn {
 export interface TargetDatabase extends TargetSession {
   /** As plans name it. */
   readonly name: string;
-  /** Where `hxo_ledger` is, or would be made: its quoted name. */
+  /** Where `hxo_ledger` is, or would be made: its name, quoted and with its schema. */
   ledger(): Promise<{ readonly table: string; readonly exists: boolean }>;
   /** Looks a table up; `schema.table` in PostgreSQL. Null when there is none of that name. */
   describe(table: string): Promise<TargetTable | null>;
@@ -102,6 +102,8 @@ const verdicts = {
   TARGET_UNREACHABLE: 'retry',
   /** Wrong user, password or database name, or a SQLite file that does not exist. */
   TARGET_REFUSED: 'fail',
+  /** More than one table `hxo_ledger` in a PostgreSQL database. */
+  SEVERAL_LEDGERS: 'fail',
   /** Another transaction held a lock for longer than `lock_timeout_ms`. */
   TARGET_LOCKED: 'retry',
   /** A deadlock, or a serialization failure. */
