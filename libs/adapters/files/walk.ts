@@ -1,7 +1,13 @@
 import { lstatSync, readFileSync, readdirSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
 import picomatch from 'picomatch';
-import { WorkspacePathError, type ListingOptions, type WorkspaceFile } from '#hxo/execute';
+import {
+  glob_options,
+  patternsOf,
+  WorkspacePathError,
+  type ListingOptions,
+  type WorkspaceFile,
+} from '#hxo/execute';
 import type { Forbidden } from './forbidden.js';
 import { noGitignore, type GitignoreRules } from './gitignore.js';
 import type { Turns } from './turns.js';
@@ -84,14 +90,9 @@ function readGitignore(folder: string, absolute: string): string {
   return reading(`${folder}.gitignore`, () => readFileSync(join(absolute, '.gitignore'), 'utf8'));
 }
 
-/** Matches a path, or a folder above it: `src` stands for all below src. Undefined when there are no globs. */
+/** Undefined when there are no globs. */
 function matcher(globs: readonly string[]): ((path: string) => boolean) | undefined {
-  if (globs.length === 0) return undefined;
-  const patterns = globs.map((glob) => glob.replace(/^(\.\/)+/, '').replace(/\/+$/, ''));
-  return picomatch([...patterns, ...patterns.map((pattern) => pattern + '/**')], {
-    dot: true,
-    nonegate: true,
-  });
+  return globs.length === 0 ? undefined : picomatch(patternsOf(globs), glob_options);
 }
 
 function describe(absolute: string, path: string): WorkspaceFile | null {

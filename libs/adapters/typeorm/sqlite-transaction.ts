@@ -1,4 +1,3 @@
-import type { Database, Statement } from 'better-sqlite3';
 import { canonicalJson, digestBytes, parseDigest, type Digest } from '#truth';
 import {
   assertPlanTransition,
@@ -29,19 +28,12 @@ import { SqlitePlanReader } from './sqlite-reader.js';
 const discard_segments = 16;
 
 /** The writes of one transaction, as prepared statements on the one writing connection. Called only by the FIFO writer. */
-export class SqliteTransaction implements Transaction {
-  private readonly statements = new Map<string, Statement>();
-
-  private readonly reader: SqlitePlanReader;
+export class SqliteTransaction extends SqlitePlanReader implements Transaction {
   /**
    * The block of results that was asked for last: a report that comes twice asks for all of its shards, and segments may be
    * much smaller than a block.
    */
   private standing: { readonly name: string; readonly results: ReadonlyMap<number, ResultRow> } | null = null;
-
-  constructor(private readonly db: Database) {
-    this.reader = new SqlitePlanReader(db);
-  }
 
   insertPlan(plan: Omit<PlanRow, 'plan_no'>, executor_versions: readonly string[]): number {
     const { lastInsertRowid } = this.sql(
@@ -220,7 +212,7 @@ export class SqliteTransaction implements Transaction {
     const name = `${plan_no}/${revision}/${stage_no}/${block}`;
     if (this.standing?.name !== name) {
       const from = block * block_shards;
-      const rows = this.reader.results(plan_no, revision, stage_no, from, from + block_shards);
+      const rows = this.results(plan_no, revision, stage_no, from, from + block_shards);
       this.standing = { name, results: new Map(Array.from(rows, (row) => [row.ordinal, row])) };
     }
     return this.standing.results;
@@ -331,14 +323,5 @@ export class SqliteTransaction implements Transaction {
       ...Object.values(columns),
       ...Object.values(where),
     );
-  }
-
-  private sql(text: string): Statement {
-    let statement = this.statements.get(text);
-    if (statement === undefined) {
-      statement = this.db.prepare(text);
-      this.statements.set(text, statement);
-    }
-    return statement;
   }
 }

@@ -8,6 +8,7 @@ export * from './targets.js';
 export * from './transport.js';
 export * from '../plan/stage-config.js';
 export * from '../plan/config-fields.js';
+export * from '../plan/globs.js';
 export * from '../sql/index.js';
 export type { PartitionContext, Partitioner, PartitionSummary, ShardDraft } from '../partition/contract.js';
 export { isDocument, routesOf } from '../partition/page-routes.js';

@@ -1,4 +1,5 @@
 import picomatch from 'picomatch';
+import { glob_options, patternsOf } from '../plan/globs.js';
 
 /** Puts a file into a bucket by its path relative to the listing's root; null when no bucket takes it. */
 export type BucketOf = (path: string) => string | null;
@@ -43,11 +44,9 @@ export function byExtension(asked: readonly string[]): BucketOf {
 
 /** The first bucket with a glob that matches the file, or a folder above it. */
 export function byGlobs(globs_by_bucket: readonly (readonly [string, readonly string[]])[]): BucketOf {
-  const matchers = globs_by_bucket.map(([bucket, globs]) => {
-    const patterns = globs.map((glob) => glob.replace(/^(\.\/)+/, '').replace(/\/+$/, ''));
-    const below = patterns.map((pattern) => `${pattern}/**`);
-    return [bucket, picomatch([...patterns, ...below], { dot: true, nonegate: true })] as const;
-  });
+  const matchers = globs_by_bucket.map(
+    ([bucket, globs]) => [bucket, picomatch(patternsOf(globs), glob_options)] as const,
+  );
   return (path) => matchers.find(([, matches]) => matches(path))?.[0] ?? null;
 }
 

@@ -2,6 +2,7 @@ import picomatch from 'picomatch';
 import type { Digest, Json } from '#truth';
 import { WorkspacePathError, type Workspace, type WorkspaceFile } from '../execute/workspace.js';
 import { folder, wholeNumber } from '../plan/config-fields.js';
+import { glob_options, normalGlob, patternsOf } from '../plan/globs.js';
 import { ConfigError, parseFields, type ConfigField, type ConfigFields } from '../plan/stage-config.js';
 import { bytes_per_mb, chunk_size_mb, file_fields } from './by-filesize.js';
 import { cutIntoBins } from './by-filesize-bins.js';
@@ -167,7 +168,7 @@ function mappedPages(map: RouteMap, files: readonly WorkspaceFile[]): Page[] {
   const pages = new Map<string, Page>();
   const by_path = new Map(files.map((file) => [file.path, file]));
   for (const [route, glob] of Object.entries(map)) {
-    const pattern = glob.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
+    const pattern = normalGlob(glob);
     const exact = by_path.get(pattern);
     const mapped = exact === undefined ? pagesOfGlob(route, pattern, files) : [{ route, file: exact }];
     if (mapped.length === 0) {
@@ -182,7 +183,7 @@ function mappedPages(map: RouteMap, files: readonly WorkspaceFile[]): Page[] {
 }
 
 function pagesOfGlob(route: string, pattern: string, files: readonly WorkspaceFile[]): Page[] {
-  const matches = picomatch([pattern, `${pattern}/**`], { dot: true, nonegate: true });
+  const matches = picomatch(patternsOf([pattern]), glob_options);
   const { base } = picomatch.scan(pattern);
   return pagesAt(
     route,

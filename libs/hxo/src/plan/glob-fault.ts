@@ -1,4 +1,5 @@
 import picomatch from 'picomatch';
+import { normalGlob } from './globs.js';
 
 /** What is wrong with a glob that no file of a listing could ever match, in words that follow the glob; null when nothing is. */
 export function globFault(glob: string): string | null {
@@ -7,7 +8,7 @@ export function globFault(glob: string): string | null {
   if (/^!(?!\()/.test(glob)) return 'begins with "!". Put it into "exclude" without it, or write "\\!".';
   if (glob.split(/[/{},|()]/).includes('..'))
     return 'leaves its root with "..". Set "root" to the folder that is meant.';
-  const path = glob.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
+  const path = normalGlob(glob);
   if (path === '' || path === '.') return 'names its root itself. Use "**" for all of it.';
   if (/(^|\/)\.?(\/|$)/.test(path)) return 'has an empty or "." folder name, which no path has. Remove it.';
   try {
