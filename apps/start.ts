@@ -8,6 +8,8 @@ import { createLog, type Log } from '#adapters/pino';
 
 /** Exit code of a program that refuses to start. */
 const exit_refused = 1;
+/** Exit code of a program that could not end well. */
+const exit_stop_failed = 1;
 
 // Garbage is collected when the heap is two and a half times what it was after the last time. V8 lets it grow
 // fourfold: that costs the API some 100 MB at a million shards.
@@ -69,14 +71,26 @@ export async function listen(
   return `http://${host}:${(server.address() as AddressInfo).port}`;
 }
 
-/** Ends the program well at the first SIGTERM or SIGINT: `stop` is called once, then the process exits 0. */
-export function stopOnSignal(stop: (signal: string) => Promise<void>): void {
+/**
+ * Ends the program well at the first SIGTERM or SIGINT: `stop` is called once, then the process exits 0; or 1 when `stop`
+ * failed, which the log tells.
+ */
+export function stopOnSignal(log: Pick<Log, 'error'>, stop: (signal: string) => Promise<void>): void {
   let stopping = false;
   for (const signal of ['SIGTERM', 'SIGINT']) {
     process.on(signal, () => {
       if (stopping) return;
       stopping = true;
-      void stop(signal).then(() => process.exit(0));
+      void stop(signal).then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error(
+            'It could not stop well, and ends at once. The next start takes up what was left.',
+            error,
+          );
+          process.exit(exit_stop_failed);
+        },
+      );
     });
   }
 }

@@ -105,7 +105,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   const server: Server = app.getHttpServer();
   const connections = new Connections(server);
   const url = await listen(server, { variable: 'HXO_PORT', port: settings.port, host: settings.host });
-  stopOnSignal(async (signal) => {
+  stopOnSignal(log, async (signal) => {
     log.info(`${signal}: no new work is begun; what runs gets ${settings.drain_ms} ms.`);
     const begun = performance.now();
     await engine.drain(settings.drain_ms);

@@ -55,7 +55,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
     log: (message) => log.warn(message),
   });
   const { server: health, url } = await serveHealth(worker, settings);
-  stopOnSignal(async (signal) => {
+  stopOnSignal(log, async (signal) => {
     log.info(`${signal}: no new bundle is taken; those that run get ${settings.drain_ms} ms.`);
     await worker.stop(settings.drain_ms);
     health.close();
