@@ -484,6 +484,12 @@ describe('doctor', () => {
     expect(code).toBe(0);
   });
 
+  it('looks at the plans of every phase that is not an end', async () => {
+    await hxo(['doctor']);
+    const asked = server.seen.flatMap(({ url }) => /[?&]phase=(\w+)/.exec(url)?.[1] ?? []);
+    expect(asked).toEqual(['submitted', 'partitioning', 'running', 'aggregating', 'certifying']);
+  });
+
   it('says which findings are of this command and which of the server', async () => {
     const { stdout } = await hxo(['doctor'], { env: { HXO_HOME: join(folder, 'another') } });
     const [here, there] = stdout.split('\nThe server:\n');

@@ -1,5 +1,14 @@
 import type { GenesisBus, GenesisEvent, Topic } from '#genesis';
-import type { Hxo, Page, PlanListItem, PlanPhase, StageView, StatusView } from '#hxo';
+import {
+  isTerminal,
+  unfinished_phases,
+  type Hxo,
+  type Page,
+  type PlanListItem,
+  type PlanPhase,
+  type StageView,
+  type StatusView,
+} from '#hxo';
 
 /** Where lines go. */
 export interface LineLog {
@@ -44,15 +53,6 @@ const lines: {
 
 const topics = [...Object.keys(lines), 'hxo.shard.failed', 'hxo.aggregate.ready'] as Topic[];
 
-const ended: ReadonlySet<string> = new Set<PlanPhase>(['succeeded', 'failed', 'aborted']);
-const unfinished: readonly PlanPhase[] = [
-  'submitted',
-  'partitioning',
-  'running',
-  'aggregating',
-  'certifying',
-];
-
 /** What was told of a plan that runs. */
 interface Told {
   readonly stages: Set<string>;
@@ -81,7 +81,7 @@ export class PlanLog {
   async listen(bus: GenesisBus): Promise<void> {
     for (const topic of topics) bus.subscribe(topic, (event) => this.hear(event));
     this.timer = setInterval(() => void this.look(), look_every_ms).unref();
-    for (const phase of unfinished) {
+    for (const phase of unfinished_phases) {
       try {
         await this.followAll(phase);
       } catch (error) {
@@ -118,7 +118,7 @@ export class PlanLog {
         this.compare(status);
         // The event of its end may be on its way; without events, the next look forgets the plan.
         if (told.ended) this.plans.delete(plan_id);
-        told.ended = ended.has(status.phase);
+        told.ended = isTerminal(status.phase);
       } catch (error) {
         this.plans.delete(plan_id);
         this.tell(plan_id, warn(`its status cannot be read: ${String(error)}`));
@@ -131,7 +131,8 @@ export class PlanLog {
     if (topic === 'hxo.shard.failed') return this.tellFailures(plan_id, data);
     const looks = plan_id !== null && (topic === 'hxo.plan' || topic === 'hxo.aggregate.ready');
     const status = looks ? await this.hxo.status(plan_id) : null;
-    const over = topic === 'hxo.plan' && ended.has(data.phase);
+    // To the bus a phase is any text; plans write none but their own there.
+    const over = topic === 'hxo.plan' && isTerminal(data.phase as PlanPhase);
     if (status !== null) {
       // Stages have ended before their plan, and are told first.
       if (over || topic === 'hxo.aggregate.ready') this.compare(status);

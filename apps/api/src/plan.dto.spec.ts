@@ -1,6 +1,6 @@
 import { HxoError } from '#hxo';
 import { PlanDto, SubmitDto } from './plan.dto.js';
-import { EventsQueryDto, PageQueryDto, PlansQueryDto, withLimit } from './query.dto.js';
+import { EventsQueryDto, PageQueryDto, PlansQueryDto, ShardsQueryDto, withLimit } from './query.dto.js';
 import { Validated } from './validated.pipe.js';
 
 const minimal = { name: 'my_plan', stages: [{ id: 'stage_1', kind: 'deploy.pack' }] };
@@ -104,6 +104,8 @@ describe('queries', () => {
     [PlansQueryDto, 'phase=succeeded&name=x', []],
     [PlansQueryDto, 'phase=done', ['phase']],
     [PlansQueryDto, 'page=2', ['page']],
+    [ShardsQueryDto, 'phase=retrying', []],
+    [ShardsQueryDto, 'phase=certifying', ['phase']],
     [EventsQueryDto, 'topic=hxo.shard.failed&after=17', []],
     [EventsQueryDto, 'topic=hxo.shard.*', []],
     [EventsQueryDto, 'topic=*', []],

@@ -1,30 +1,8 @@
 import { IsIn, IsString, Length, Matches, Validate, ValidatorConstraint } from 'class-validator';
 import type { ValidatorConstraintInterface } from 'class-validator';
 import { isTopic, topics } from '#genesis';
-import type { PageQuery, PlanPhase, ShardPhase } from '#hxo';
+import { plan_phases, shard_phases, type PageQuery } from '#hxo';
 import { MayBeAbsent } from './validated.pipe.js';
-
-const plan_phases: { readonly [Phase in PlanPhase]: true } = {
-  created: true,
-  submitted: true,
-  partitioning: true,
-  running: true,
-  aggregating: true,
-  certifying: true,
-  succeeded: true,
-  failed: true,
-  aborted: true,
-};
-
-const shard_phases: { readonly [Phase in ShardPhase]: true } = {
-  pending: true,
-  retrying: true,
-  claimed: true,
-  running: true,
-  done: true,
-  failed: true,
-  skipped: true,
-};
 
 const limit = /^(?:[1-9]\d{0,2}|1000)$/;
 const limit_message = { message: 'must be a whole number from 1 to 1000' };
@@ -36,13 +14,13 @@ export class PageQueryDto {
 }
 
 export class PlansQueryDto extends PageQueryDto {
-  @MayBeAbsent() @IsIn(Object.keys(plan_phases)) phase?: string;
+  @MayBeAbsent() @IsIn(plan_phases) phase?: string;
   @MayBeAbsent() @IsString() @Length(1, 200) name?: string;
 }
 
 export class ShardsQueryDto extends PageQueryDto {
   @MayBeAbsent() @IsString() @Length(1, 64) stage?: string;
-  @MayBeAbsent() @IsIn(Object.keys(shard_phases)) phase?: string;
+  @MayBeAbsent() @IsIn(shard_phases) phase?: string;
 }
 
 export class SearchQueryDto {

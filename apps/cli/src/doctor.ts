@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
+import { unfinished_phases } from '#hxo';
 import { loadSettings, SettingsError, type Settings } from '#settings';
 import type { HxoClient } from './client.js';
 import { CommandError, exit_codes } from './exit-codes.js';
@@ -19,8 +20,7 @@ interface Check extends Finding {
 }
 
 const node_minimum = [20, 19] as const;
-/** Phases in which a plan may wait for something, and plans of each that are looked at. */
-const unfinished = ['submitted', 'partitioning', 'running', 'aggregating'];
+/** Unfinished plans of each phase that are looked at. */
 const plans_max = 100;
 const disk_failed_below_bytes = 100 * 1024 ** 2;
 const disk_warning_below_bytes = 1024 ** 3;
@@ -172,7 +172,7 @@ async function serverChecks(command: Command): Promise<Finding[]> {
 /** Plans that make no progress because something is missing, an executor that no worker offers for one. */
 async function waitingPlans(client: HxoClient): Promise<Finding[]> {
   const waiting: Finding[] = [];
-  for (const phase of unfinished) {
+  for (const phase of unfinished_phases) {
     const { items } = await client.plans({ phase, limit: plans_max });
     for (const { plan_id, plan_name } of items) {
       const { waiting_for } = await client.status(plan_id);

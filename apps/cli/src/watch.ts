@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StatusView } from '#hxo';
+import { isTerminal, type StatusView } from '#hxo';
 import { CommandError, exit_codes, ServerUnreachable } from './exit-codes.js';
 import type { ProgressDisplay } from './progress.js';
 
@@ -17,11 +17,6 @@ export interface WatchOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Has the plan come to its end? */
-export function hasEnded(status: Pick<StatusView, 'phase'>): boolean {
-  return status.phase === 'succeeded' || status.phase === 'failed' || status.phase === 'aborted';
-}
-
 /**
  * Follows a plan until it ends and returns its last status. A server that restarts meanwhile is waited for;
  * one that does not answer the first question is an error.
@@ -34,7 +29,7 @@ export async function watchPlan(
   let status = await client.status(planId);
   try {
     options.display.show(status);
-    while (!hasEnded(status)) {
+    while (!isTerminal(status.phase)) {
       await sleep(poll_interval_ms, undefined, { signal: options.signal });
       status = await patiently(() => client.status(planId), options);
       options.display.show(status);

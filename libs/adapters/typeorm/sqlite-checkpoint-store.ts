@@ -3,6 +3,7 @@ import { In, LessThan, MoreThan, Not, type DataSource, type FindOptionsWhere } f
 import type { Json } from '#truth';
 import {
   parseResults,
+  unfinished_phases,
   utcSeconds,
   type AuditView,
   type BundleRow,
@@ -64,8 +65,9 @@ export class SqliteCheckpointStore extends SqlitePlanReader implements Checkpoin
   }
 
   unfinishedPlans(): Pick<PlanRow, 'plan_no' | 'plan_id'>[] {
+    const unfinished = unfinished_phases.map((phase) => `'${phase}'`).join(', ');
     return this.sql(
-      `SELECT plan_no, plan_id FROM plan WHERE phase NOT IN ('created', 'succeeded', 'failed', 'aborted') ORDER BY plan_no`,
+      `SELECT plan_no, plan_id FROM plan WHERE phase IN (${unfinished}) ORDER BY plan_no`,
     ).all() as Pick<PlanRow, 'plan_no' | 'plan_id'>[];
   }
 

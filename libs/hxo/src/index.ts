@@ -13,6 +13,7 @@ export * from './checkpoint/result-lines.js';
 export * from './plan/plan-spec.js';
 export * from './plan/phases.js';
 export * from './plan/catalogue.js';
+export { shard_phases } from './schedule/stage-board.js';
 export { parseRanges, printRanges } from './schedule/ordinal-ranges.js';
 export * from './aggregate/gather-results.js';
 export * from './aggregate/seal-plan.js';

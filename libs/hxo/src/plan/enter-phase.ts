@@ -2,9 +2,7 @@ import type { NewEvent } from '../checkpoint/checkpoint-store.js';
 import type { EnginePorts } from '../engine-ports.js';
 import type { PlanPhase } from '../views.js';
 import { PlanStopped, type LivePlan } from './live-plan.js';
-import { isTerminal } from './phases.js';
-
-const order: readonly PlanPhase[] = ['submitted', 'partitioning', 'running', 'aggregating', 'certifying'];
+import { isTerminal, unfinished_phases } from './phases.js';
 
 /**
  * Moves a plan to its next phase, unless it is there already or beyond; `told` are events of how it got there. Throws
@@ -17,7 +15,7 @@ export async function enterPhase(
   told: readonly NewEvent[] = [],
 ): Promise<void> {
   if (plan.stopped !== null) throw plan.stopped;
-  if (order.indexOf(plan.phase) >= order.indexOf(phase)) return;
+  if (unfinished_phases.indexOf(plan.phase) >= unfinished_phases.indexOf(phase)) return;
   const started_at = plan.started_at ?? ports.clock.now_ms();
   const events = await ports.store.write((tx) => {
     assertAlive(tx.planPhase(plan.plan_no));

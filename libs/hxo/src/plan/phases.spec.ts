@@ -1,5 +1,12 @@
 import type { PlanPhase, StagePhase } from '../views.js';
-import { assertPlanTransition, assertStageTransition, isSettled, isTerminal } from './phases.js';
+import {
+  assertPlanTransition,
+  assertStageTransition,
+  isSettled,
+  isTerminal,
+  plan_phases as listed_phases,
+  unfinished_phases,
+} from './phases.js';
 
 /** The only legal transitions, written `from → to`; every other pair must throw. */
 const plan_phases: PlanPhase[] = [
@@ -38,6 +45,11 @@ describe('plan phases', () => {
 
   it('end where nothing leads on', () => {
     expect(plan_phases.filter(isTerminal)).toEqual(['succeeded', 'failed', 'aborted']);
+  });
+
+  it('are listed in the order that a plan goes through them, certifying among the unfinished', () => {
+    expect(listed_phases).toEqual(plan_phases);
+    expect(unfinished_phases).toEqual(plan_phases.slice(1, 6));
   });
 });
 

@@ -13,6 +13,9 @@ const plan_transitions: Readonly<Record<PlanPhase, readonly PlanPhase[]>> = {
   aborted: [],
 };
 
+/** All phases of a plan, in the order that it goes through them; the three last are its ends. */
+export const plan_phases = Object.keys(plan_transitions) as readonly PlanPhase[];
+
 const stage_transitions: Readonly<Record<StagePhase, readonly StagePhase[]>> = {
   waiting: ['partitioning', 'skipped'],
   partitioning: ['partitioning', 'ready', 'failed', 'aborted'], // again: a crash discards half a partition
@@ -39,6 +42,9 @@ export function assertStageTransition(from: StagePhase, to: StagePhase): void {
 export function isTerminal(phase: PlanPhase): boolean {
   return plan_transitions[phase].length === 0;
 }
+
+/** The phases of a plan that was submitted and has not ended, in the order that it goes through them. */
+export const unfinished_phases = plan_phases.filter((phase) => phase !== 'created' && !isTerminal(phase));
 
 /** True for phases that a stage never leaves. */
 export function isSettled(phase: StagePhase): boolean {

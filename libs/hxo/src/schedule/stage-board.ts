@@ -16,6 +16,9 @@ const transitions: Readonly<Record<ShardPhase, readonly ShardPhase[]>> = {
 };
 const legal = phases.map((from) => phases.map((to) => transitions[from].includes(to)));
 
+/** All phases of a shard. */
+export const shard_phases = Object.keys(transitions) as readonly ShardPhase[];
+
 /** Shards that are leased together: one stage, one wave, one attempt. */
 export interface Claim {
   /** Ascending. */
