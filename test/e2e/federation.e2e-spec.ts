@@ -1,5 +1,8 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { HxoClient } from '../../apps/cli/src/client.js';
+import { watchPlan } from '../../apps/cli/src/watch.js';
 import { scriptedStage, with_scripted, writeScript } from './support/scripted.js';
 import { System } from './support/system.js';
 
@@ -53,6 +56,21 @@ it('loses nothing to kills of a worker, the API and Redis, nor to FLUSHALL', asy
   expect(await redis.xlen('{hxo}:reports')).toBe(0);
   redis.disconnect();
 }, 240_000);
+
+it('packs no token file that only the API is told of, and the workers have the same workspace all the same', async () => {
+  const token = 'admiral-token-for-tests';
+  quiet.write('admiral-token', token);
+  quiet.write('beside-it', 'to be packed');
+  const { url } = await quiet.start({ HXO_ADMIRAL_TOKEN_FILE: join(quiet.workspace, 'admiral-token') });
+  const client = new HxoClient({ url, authorization: `Bearer ${token}` });
+  const stages = [{ ...stage, config: { include: ['admiral-token', 'beside-it'] } }];
+  const { plan_id } = await client.createAndSubmit(JSON.stringify({ name: 'closed', stages }));
+  const display = { show: () => {}, end: () => {} };
+  const signal = AbortSignal.timeout(20_000);
+  const status = await watchPlan(client, plan_id, { display, note: () => {}, signal });
+  expect(status).toMatchObject({ phase: 'succeeded', stages: [{ matched: 1, done_shards: 1 }] });
+  await quiet.server.process.stop();
+}, 60_000);
 
 it('says within 10 seconds which executor no worker offers, and goes on once one does', async () => {
   writeScript(stormy, 'ok-1', 'ok-2');

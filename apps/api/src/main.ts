@@ -6,7 +6,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, Hxo, partitioners } from '#hxo';
 import { findExecutorModules, loadExecutors, loadPartitioners } from '#executors';
 import { GenesisBus } from '#genesis';
-import { hxoFiles, processEnvironment, type Settings } from '#settings';
+import { hxoFiles, processEnvironment, workspaceOf, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
 import { createArtifactStore, createWorkspace, workspaceFingerprint } from '#adapters/files';
 import { BullTransport } from '#adapters/bullmq';
@@ -52,7 +52,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   void cache.sweep();
   const work = {
     artifacts_dir: settings.artifacts_dir,
-    workspace: { root: settings.workspace, forbidden: hxoFiles(settings) },
+    workspace: workspaceOf(settings),
     targets: { addresses: settings.targets, forbidden: hxoFiles(settings) },
   };
   const background = new ThreadBackground(new URL('./background/', import.meta.url), {
@@ -82,7 +82,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
           redis_url: settings.redis.url,
           owner: `${hostname()}:${settings.db_path}`,
           bundle_key: settings.redis.bundle_key,
-          workspace: () => workspaceFingerprint(work.workspace),
+          workspace: () => workspaceFingerprint({ root: settings.workspace, home: settings.home }),
           log: (message) => log.warn(message),
         });
 

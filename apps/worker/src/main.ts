@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import { hxo_version } from '#hxo';
 import { findExecutorModules, loadExecutors } from '#executors';
-import { hxoFiles, processEnvironment, type Settings } from '#settings';
+import { hxoFiles, processEnvironment, workspaceOf, type Settings } from '#settings';
 import { BundleWorker } from '#adapters/bullmq';
 import { workspaceFingerprint } from '#adapters/files';
 import type { Log } from '#adapters/pino';
@@ -21,13 +21,12 @@ async function main(settings: Settings, log: Log): Promise<void> {
   }
   const extra_executors = await findExecutorModules(settings.executors, process.cwd());
   const executors = await offered(settings, extra_executors);
-  const workspace = { root: settings.workspace, forbidden: hxoFiles(settings) };
   const pool = createThreadTransport({
     member: new URL('./pool-member.js', import.meta.url),
     member_options: {
       artifacts_dir: settings.artifacts_dir,
-      workspace,
-      targets: { addresses: settings.targets, forbidden: workspace.forbidden },
+      workspace: workspaceOf(settings),
+      targets: { addresses: settings.targets, forbidden: hxoFiles(settings) },
       extra_executors,
       cache: cachePlace(settings),
       allowed_hosts: settings.prime_allowed_hosts,
@@ -50,7 +49,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
       hxo_version,
       node_version: process.versions.node,
     },
-    workspace: () => workspaceFingerprint(workspace),
+    workspace: () => workspaceFingerprint({ root: settings.workspace, home: settings.home }),
     pool,
     log: (message) => log.warn(message),
   });

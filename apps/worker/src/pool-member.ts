@@ -2,7 +2,7 @@
  * The script of one pool thread or process: executors and all that they may use put together, then served.
  */
 import { registerExecutors, type HttpClient } from '#hxo/execute';
-import { createArtifactStore, createWorkspace } from '#adapters/files';
+import { createArtifactStore, createWorkspace, type WorkspaceOptions } from '#adapters/files';
 import type { HostRule } from '#adapters/http';
 import { createTargets, type TargetsOptions } from '#adapters/sql';
 import { serveMember } from '#adapters/threads';
@@ -16,7 +16,7 @@ const cache_wait_ms = 10_000;
 export interface PoolMemberOptions {
   /** Folder of the artifact store. */
   readonly artifacts_dir: string;
-  readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+  readonly workspace: WorkspaceOptions;
   /** The databases that plans may name; none when left out. */
   readonly targets?: TargetsOptions;
   /** File URLs of further executor modules. */

@@ -9,10 +9,36 @@ export interface Forbidden {
   place(absolute: string): boolean;
 }
 
-/** `places` are absolute paths of HXO's own state; they need not exist yet. */
-export function forbid(places: readonly string[]): Forbidden {
-  const real = places.map(realpathOfWhatMayCome);
-  return { name: isForbiddenName, place: (absolute) => real.some((place) => isAtOrBelow(absolute, place)) };
+/** Files and folders that no plan may read, as absolute paths; they need not exist yet. */
+export interface ForbiddenFiles {
+  /** HXO's own state (home, database, artifacts, journal, keys, tokens, logs), with all below. */
+  readonly forbidden: readonly string[];
+  /** SQLite databases, with the journals that SQLite keeps beside them. */
+  readonly databases?: readonly string[];
+  /** Log files, with what a rotation makes of them: `app.log.1`, `app.log.2.gz`, `app.log-20260131`, `app.log.old`. */
+  readonly logs?: readonly string[];
+}
+
+/** What follows the name of a database in those of its journals. */
+const journal = /^-(?:wal|shm|journal)$/;
+/** What follows the name of a log in those of its rotated parts. Not just any ending: beside a log `hxo` may lie an `hxo.ts`. */
+const rotated = /^(?:[.-]\d|\.old)/;
+
+export function forbid({ forbidden, databases = [], logs = [] }: ForbiddenFiles): Forbidden {
+  // SQLite keeps the journals of a linked database beside the real one: links are followed before endings are looked at.
+  const companions = [
+    ...databases.map((path) => ({ path: realpathOfWhatMayCome(path), ending: journal })),
+    ...logs.map((path) => ({ path: realpathOfWhatMayCome(path), ending: rotated })),
+  ];
+  const places = [...forbidden.map(realpathOfWhatMayCome), ...companions.map(({ path }) => path)];
+  return {
+    name: isForbiddenName,
+    place: (absolute) =>
+      places.some((place) => isAtOrBelow(absolute, place)) ||
+      companions.some(
+        ({ path, ending }) => absolute.startsWith(path) && ending.test(absolute.slice(path.length)),
+      ),
+  };
 }
 
 function isForbiddenName(name: string): boolean {

@@ -91,6 +91,27 @@ describe('listing', () => {
     expect(await list({ gitignore: false }, forbidden)).toEqual(['hard', 'ok']);
   });
 
+  it('never lists nor reads databases with their journals, nor logs that were rotated', async () => {
+    const closed = [
+      ...['app.db', 'app.db-wal', 'app.db-shm', 'app.db-journal', 'real/linked.db', 'real/linked.db-wal'],
+      ...['logs/app.log', 'logs/app.log.1', 'logs/app.log.2.gz', 'logs/app.log-20260131', 'logs/app.log.old'],
+    ];
+    const open = ['app.db-notes.md', 'app.db.sql', 'logs/app.log.md', 'logs/app.logs'];
+    for (const path of [...closed, ...open]) write(path);
+    symlinkSync('real/linked.db', join(root, 'link.db'));
+    const workspace = createWorkspace({
+      root,
+      forbidden: [],
+      databases: [join(root, 'app.db'), join(root, 'link.db')],
+      logs: [join(root, 'logs/app.log')],
+    });
+    expect((await workspace.list(everything)).map(({ path }) => path)).toEqual(open);
+    for (const path of closed) {
+      const file = { root: '.', path, expected_bytes: path.length, offset: 0, length: path.length };
+      await expect(workspace.digest(file)).rejects.toThrow(WorkspacePathError);
+    }
+  });
+
   it('takes globs relative to its root, a folder standing for all below it', async () => {
     for (const path of ['src/a.ts', 'src/deep/b.ts', 'src/deep/c.md', 'src/.hidden/d.ts', 'top.ts'])
       write(path);

@@ -2,7 +2,7 @@ import { lstatSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkspacePathError, sha256Stream, type Workspace } from '#hxo/execute';
 import { checkedPath, isInPlace } from './contained-path.js';
-import { forbid } from './forbidden.js';
+import { forbid, type ForbiddenFiles } from './forbidden.js';
 import { OpenFile, chunk_bytes } from './open-file.js';
 import { Turns } from './turns.js';
 import { walk } from './walk.js';
@@ -10,11 +10,9 @@ import { walk } from './walk.js';
 /** What is hashed lies here. All of a thread's readings may share it, for a chunk is read and hashed in one turn. */
 const hashed_chunk = Buffer.allocUnsafeSlow(chunk_bytes);
 
-export interface WorkspaceOptions {
+export interface WorkspaceOptions extends ForbiddenFiles {
   /** Folder that plans read. */
   readonly root: string;
-  /** Absolute paths of HXO's own state (home, database, artifacts, journal, keys, logs); they need not exist. */
-  readonly forbidden: readonly string[];
 }
 
 /**
@@ -31,7 +29,7 @@ export interface WorkspaceOptions {
  */
 export function createWorkspace(options: WorkspaceOptions, signal?: AbortSignal): Workspace {
   const root = realRoot(options.root);
-  const forbidden = forbid(options.forbidden);
+  const forbidden = forbid(options);
   if (forbidden.place(root)) {
     throw new WorkspacePathError(
       `The workspace ${options.root} lies inside HXO's own state. Set HXO_WORKSPACE to the folder to work on, or move HXO_HOME.`,

@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'dotenv';
 import { readClientSettings } from './client-settings.js';
 import { type Environment, SettingsError } from './reader.js';
-import { isLoopbackHost, readSettings } from './settings.js';
+import { hxoFiles, isLoopbackHost, readSettings, workspaceOf } from './settings.js';
 import { nearestVariable, settings_table } from './variables.js';
 
 const files: Record<string, string> = {
   '/run/admiral': 'admiral-token-from-a-file\n',
   '/run/short': 'abc\n',
+  '/srv/app/run/key': 'bundle-key-from-a-file\n',
 };
 const machine = {
   cores: 6,
@@ -65,6 +66,7 @@ const defaults = {
   event_batch_size: 100,
   event_max_rate: 1000,
   tokens: {},
+  secret_files: [],
   signing_key_file: '/srv/app/.hxo/keys/signing.pem',
   body_limit_bytes: 1_048_576,
   drain_ms: 10_000,
@@ -274,6 +276,32 @@ describe('tokens', () => {
     expect([loopback.length, others.length]).toEqual([6, 8]);
     expect(loopback.filter((host) => !isLoopbackHost(host))).toEqual([]);
     expect(others.filter(isLoopbackHost)).toEqual([]);
+  });
+});
+
+describe('files of HXO itself', () => {
+  it('are its state, its keys and the files of its secrets: no plan reads them, no target is one', () => {
+    const settings = read({
+      HXO_ADMIRAL_TOKEN_FILE: '/run/admiral',
+      HXO_BUNDLE_KEY_FILE: 'run/key',
+      HXO_SIGNING_KEY_FILE: '/run/signing.pem',
+      HXO_DB_PATH: 'hxo.db',
+      HXO_LOG_FILE: 'app.log',
+    });
+    const own = hxoFiles(settings);
+    const named = ['.hxo', 'hxo.db', 'hxo.db-wal', '.hxo/artifacts', 'run/key', 'app.log'];
+    expect(own).toEqual(expect.arrayContaining(named.map((path) => `/srv/app/${path}`)));
+    expect(own).toEqual(expect.arrayContaining(['/run/admiral', '/run/signing.pem']));
+    expect(workspaceOf(settings)).toEqual({
+      root: '/srv/app',
+      forbidden: own,
+      databases: ['/srv/app/hxo.db', '/srv/app/hxo.db.lock'],
+      logs: ['/srv/app/app.log'],
+    });
+  });
+
+  it('have no log among them when there is none', () => {
+    expect(workspaceOf(read({ HXO_LOG_FILE: '' })).logs).toEqual([]);
   });
 });
 

@@ -33,6 +33,8 @@ export interface Settings {
   /** Events per second. */
   readonly event_max_rate: number;
   readonly tokens: { readonly admiral?: string; readonly captain?: string };
+  /** Files that hold tokens or the bundle key; none where those are given as values. */
+  readonly secret_files: readonly string[];
   readonly signing_key_file: string;
   readonly body_limit_bytes: number;
   readonly drain_ms: number;
@@ -105,6 +107,7 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     event_batch_size: read.integer('HXO_EVENT_BATCH_SIZE', 1, 10_000),
     event_max_rate: read.integer('HXO_EVENT_MAX_RATE', 1, 1_000_000),
     tokens: readTokens(read, machine),
+    secret_files: readSecretFiles(read),
     signing_key_file: read.path('HXO_SIGNING_KEY_FILE', join(home, 'keys', 'signing.pem')),
     body_limit_bytes: read.integer('HXO_BODY_LIMIT_BYTES', 1024, 104_857_600),
     drain_ms: read.integer('HXO_DRAIN_MS', 0, 600_000),
@@ -124,11 +127,35 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
   return Object.freeze({ ...settings, warnings: Object.freeze(warningsFor(settings, env)) });
 }
 
-/** Files and folders of HXO itself, as absolute paths: no plan may read them. */
+/** Files and folders of HXO itself, as absolute paths: no plan may read them, and no target may be one of them. */
 export function hxoFiles(settings: Settings): string[] {
   const database = ['', '-wal', '-shm', '.lock'].map((suffix) => `${settings.db_path}${suffix}`);
-  const own = [settings.home, ...database, settings.artifacts_dir, settings.signing_key_file];
+  const keys = [settings.signing_key_file, ...settings.secret_files];
+  const own = [settings.home, ...database, settings.artifacts_dir, ...keys];
   return settings.log_file === null ? own : [...own, settings.log_file];
+}
+
+/** The workspace, and what in it no plan may read. */
+export interface WorkspaceSettings {
+  readonly root: string;
+  /** {@link hxoFiles}. */
+  readonly forbidden: readonly string[];
+  /** SQLite databases, whose journals are not to be read either. */
+  readonly databases: readonly string[];
+  /** Log files, which others may have rotated. */
+  readonly logs: readonly string[];
+}
+
+/** The workspace as plans may see it. */
+export function workspaceOf(settings: Settings): WorkspaceSettings {
+  const { workspace, db_path, log_file } = settings;
+  return {
+    root: workspace,
+    forbidden: hxoFiles(settings),
+    // HXO's lock is a small SQLite database of its own.
+    databases: [db_path, `${db_path}.lock`],
+    logs: log_file === null ? [] : [log_file],
+  };
 }
 
 /** True for a host that only this machine can reach: `localhost`, 127.0.0.0/8, `::1` (in brackets, too). */
@@ -168,7 +195,18 @@ function readTokens(read: SettingsReader, machine: Machine): Settings['tokens'] 
   return Object.freeze({ ...(admiral && { admiral }), ...(captain && { captain }) });
 }
 
+function readSecretFiles(read: SettingsReader): readonly string[] {
+  const files = secret_file_variables.filter((name) => read.isSet(name)).map((name) => read.path(name, ''));
+  return Object.freeze(files);
+}
+
 type SecretName = 'HXO_ADMIRAL_TOKEN' | 'HXO_CAPTAIN_TOKEN' | 'HXO_BUNDLE_KEY';
+
+const secret_file_variables = [
+  'HXO_ADMIRAL_TOKEN_FILE',
+  'HXO_CAPTAIN_TOKEN_FILE',
+  'HXO_BUNDLE_KEY_FILE',
+] as const satisfies readonly `${SecretName}_FILE`[];
 
 /** A secret given as a value, or as a file that holds it. */
 function readSecret(

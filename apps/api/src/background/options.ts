@@ -1,3 +1,4 @@
+import type { WorkspaceOptions } from '#adapters/files';
 import type { TargetsOptions } from '#adapters/sql';
 
 /** What each background thread is started with. */
@@ -6,6 +7,6 @@ export interface BackgroundOptions {
   readonly artifacts_dir: string;
   /** File URLs of further modules, which may bring partitioners. */
   readonly extra_executors: readonly string[];
-  readonly workspace: { readonly root: string; readonly forbidden: readonly string[] };
+  readonly workspace: WorkspaceOptions;
   readonly targets: TargetsOptions;
 }
