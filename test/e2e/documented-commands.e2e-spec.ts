@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import type { EventView, Page, ReportView, StatusView, SubmittedView } from '#hxo';
 import { compareByWalking } from '../../apps/cli/src/compare-trees.js';
 import { cli_main, DocumentedServer, itWith, type Problem } from './documented-server.js';
@@ -17,20 +18,22 @@ const submit_command = quick_reference.section('2. Submit a Plan').commands[0]!;
 const status_command = quick_reference.section('3. Monitor Status').commands[0]!;
 const [minimal_plan, full_plan] = quick_reference.section('Plan Structure').json as [string, string];
 
+const exported = quick_reference.blocks.flatMap((block) => block.text.match(/^export \w+=\S+$/gm) ?? []);
+const variables = Object.fromEntries(
+  exported.map((line) => line.slice('export '.length).split('=') as [string, string]),
+);
+const files = {
+  ...Object.fromEntries(
+    Array.from({ length: 30 }, (_, i) => [`workspace/src/module-${i}.txt`, 'line\n'.repeat(i + 1)]),
+  ),
+  'executors/count-lines.mjs': contract.blocks.find((block) => block.language === 'js')!.text,
+};
+
 let hxo: DocumentedServer;
 
 beforeAll(async () => {
-  const exported = quick_reference.blocks.flatMap((block) => block.text.match(/^export \w+=\S+$/gm) ?? []);
   expect(exported).toContain('export HXO_ENABLED=true');
-  hxo = new DocumentedServer(
-    Object.fromEntries(exported.map((line) => line.slice('export '.length).split('=') as [string, string])),
-    {
-      ...Object.fromEntries(
-        Array.from({ length: 30 }, (_, i) => [`workspace/src/module-${i}.txt`, 'line\n'.repeat(i + 1)]),
-      ),
-      'executors/count-lines.mjs': contract.blocks.find((block) => block.language === 'js')!.text,
-    },
-  );
+  hxo = new DocumentedServer(variables, files);
   await hxo.start();
 });
 afterAll(() => hxo.stop());
@@ -53,6 +56,38 @@ describe('the quick reference', () => {
       expect(status.stages[0]!.done_shards).toBeGreaterThan(0);
     },
   );
+
+  itWith('curl')('has a first plan that packs a workspace and migrates the database in it', async () => {
+    const migrating = new DocumentedServer(
+      { ...variables, HXO_TARGET_DEFAULT_URL: 'sqlite:workspace/app.db' },
+      {
+        ...files,
+        'workspace/app.db': '',
+        'workspace/migrations/0001_pet.sql':
+          'CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\n',
+        'workspace/migrations/0002_first.sql': "INSERT INTO pet (name) VALUES ('Ada'), ('Bo');\n",
+      },
+    );
+    try {
+      await migrating.start();
+      const { plan_id } = await migrating.curl<SubmittedView>(submit_command);
+      expect(await migrating.ended(plan_id)).toMatchObject({
+        phase: 'succeeded',
+        truth_certified: true,
+        stages: [
+          // The modules and the migrations, but not the database that the other stage writes.
+          { id: 'pack', phase: 'done', matched: 32 },
+          // The two files, and the preflight before them.
+          { id: 'migrate', phase: 'done', total_shards: 3, done_shards: 3 },
+        ],
+      });
+      const target = new Database(join(migrating.folder, 'workspace/app.db'), { readonly: true });
+      expect(target.prepare('SELECT name FROM pet ORDER BY id').pluck().all()).toEqual(['Ada', 'Bo']);
+      target.close();
+    } finally {
+      await migrating.stop();
+    }
+  });
 
   it.each([
     ['minimal', minimal_plan],

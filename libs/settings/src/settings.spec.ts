@@ -300,6 +300,15 @@ describe('files of HXO itself', () => {
     });
   });
 
+  it('are told apart from targets, which plans write but do not read', () => {
+    const settings = read({
+      HXO_TARGET_DEFAULT_URL: 'sqlite:app.db',
+      HXO_TARGET_STOCK_URL: 'postgres://user@host/stock',
+    });
+    expect(hxoFiles(settings)).not.toContain('/srv/app/app.db');
+    expect(workspaceOf(settings).databases.slice(2)).toEqual(['/srv/app/app.db']);
+  });
+
   it('have no log among them when there is none', () => {
     expect(workspaceOf(read({ HXO_LOG_FILE: '' })).logs).toEqual([]);
   });

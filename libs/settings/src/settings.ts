@@ -140,20 +140,24 @@ export interface WorkspaceSettings {
   readonly root: string;
   /** {@link hxoFiles}. */
   readonly forbidden: readonly string[];
-  /** SQLite databases, whose journals are not to be read either. */
+  /** SQLite databases, HXO's own and the targets, whose journals are not to be read either. */
   readonly databases: readonly string[];
   /** Log files, which others may have rotated. */
   readonly logs: readonly string[];
 }
 
-/** The workspace as plans may see it. */
+/**
+ * The workspace as plans may see it. Targets are closed here only: what {@link hxoFiles} names can be no target. A plan may
+ * migrate a database and pack the tree that it lies in side by side; it would else find the file changed under its hands.
+ */
 export function workspaceOf(settings: Settings): WorkspaceSettings {
-  const { workspace, db_path, log_file } = settings;
+  const { workspace, db_path, log_file, targets } = settings;
+  const databases = Object.values(targets).filter((target) => target.dialect === 'sqlite');
   return {
     root: workspace,
     forbidden: hxoFiles(settings),
     // HXO's lock is a small SQLite database of its own.
-    databases: [db_path, `${db_path}.lock`],
+    databases: [db_path, `${db_path}.lock`, ...databases.map(({ path }) => path)],
     logs: log_file === null ? [] : [log_file],
   };
 }
