@@ -13,7 +13,7 @@ export function checkedPath(path: string, forbidden: Forbidden): string {
   }
   if (names.some((name) => forbidden.name(name))) {
     throw new WorkspacePathError(
-      `"${path}" is never read: .git and .env files are out of every plan's reach.`,
+      `"${path}" is never read: .git, .hxo and .env files are out of every plan's reach.`,
     );
   }
   return names.join('/');

@@ -3,7 +3,10 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 
 /** Tells which names and places no plan may read, whatever its globs say. */
 export interface Forbidden {
-  /** A file or folder name that is never listed nor read: `.git`, and `.env` with all that begins so. */
+  /**
+   * A file or folder name that is never listed nor read: `.git`, `.hxo`, and `.env` with all that begins so. This process
+   * may have its home elsewhere, a container does, and a `.hxo` still hold the keys of another.
+   */
   name(name: string): boolean;
   /** An absolute path at or below a forbidden place. */
   place(absolute: string): boolean;
@@ -44,7 +47,7 @@ export function forbid({ forbidden, databases = [], logs = [] }: ForbiddenFiles)
 function isForbiddenName(name: string): boolean {
   // File systems that fold case would open `.GIT` as `.git`.
   const folded = name.toLowerCase();
-  return folded === '.git' || folded.startsWith('.env');
+  return folded === '.git' || folded === '.hxo' || folded.startsWith('.env');
 }
 
 export function isAtOrBelow(path: string, place: string): boolean {

@@ -78,7 +78,8 @@ describe('listing', () => {
       '.env',
       '.env.local',
       'sub/.envrc',
-      '.hxo/db',
+      'home/db',
+      'sub/.hxo/keys/signing.pem',
       'logs/app.log',
       'ok',
     ])
@@ -87,7 +88,7 @@ describe('listing', () => {
     symlinkSync('/etc', join(root, 'etc'));
     execFileSync('mkfifo', [join(root, 'fifo')]);
     linkSync(join(root, 'ok'), join(root, 'hard'));
-    const forbidden = [join(root, '.hxo'), join(root, 'logs/app.log'), join(root, 'not/yet')];
+    const forbidden = [join(root, 'home'), join(root, 'logs/app.log'), join(root, 'not/yet')];
     expect(await list({ gitignore: false }, forbidden)).toEqual(['hard', 'ok']);
   });
 
