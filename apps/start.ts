@@ -28,7 +28,7 @@ export async function start(
 ): Promise<void> {
   let log: Log | undefined;
   try {
-    const settings = loadSettings();
+    const settings = loadSettings(process.cwd(), program);
     preparePlaces(settings, program);
     log = createLog(settings);
     for (const warning of settings.warnings) log.warn(warning);

@@ -148,9 +148,9 @@ it('ends under SIGTERM while Redis is away', async () => {
   expect(performance.now() - begun).toBeLessThan(8_000);
 });
 
-it('a worker ends under SIGTERM after Redis has gone', async () => {
+it('a worker shows its health to other machines without tokens, and ends under SIGTERM after Redis has gone', async () => {
   const redis = await RedisProcess.start(system.folder);
-  const child = run('worker', { HXO_REDIS_URL: redis.url, HXO_DRAIN_MS: '1000' });
+  const child = run('worker', { HXO_HOST: '0.0.0.0', HXO_REDIS_URL: redis.url, HXO_DRAIN_MS: '1000' });
   for await (const line of createInterface({ input: child.stdout! }))
     if (line.includes('is listening')) break;
   let output = '';

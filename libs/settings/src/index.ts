@@ -6,4 +6,4 @@ export type { AllowedHost } from './allowed-hosts.js';
 export { type TargetSettings } from './targets.js';
 export * from './client-settings.js';
 export * from './load.js';
-export { preparePlaces, type Program } from './prepare-places.js';
+export { preparePlaces } from './prepare-places.js';

@@ -4,18 +4,19 @@ import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { type ClientSettings, readClientSettings } from './client-settings.js';
 import { type Environment, SettingsError } from './reader.js';
-import { readSettings, type Settings } from './settings.js';
+import { type Program, readSettings, type Settings } from './settings.js';
 
 /**
- * The server's settings from `.env` in the current directory and the environment, which wins.
+ * The settings of the server, or of a worker, from `.env` in the current directory and the environment, which wins.
  *
  * Throws {@link SettingsError}.
  */
-export function loadSettings(cwd: string = process.cwd()): Settings {
-  return readSettings(environment(cwd), cwd, {
+export function loadSettings(cwd: string = process.cwd(), program: Program = 'server'): Settings {
+  const machine = {
     cores: availableParallelism(),
-    readFile: (path) => readFileSync(path, 'utf8'),
-  });
+    readFile: (path: string) => readFileSync(path, 'utf8'),
+  };
+  return readSettings(environment(cwd), cwd, machine, program);
 }
 
 /**

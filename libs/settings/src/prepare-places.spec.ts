@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { preparePlaces, type Program } from './prepare-places.js';
+import { preparePlaces } from './prepare-places.js';
 import { SettingsError, type Environment } from './reader.js';
-import { readSettings } from './settings.js';
+import { type Program, readSettings } from './settings.js';
 
 let folder: string;
 beforeEach(() => {

@@ -11,11 +11,8 @@ import {
 } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { SettingsError, type Problem } from './reader.js';
-import type { Settings } from './settings.js';
+import type { Program, Settings } from './settings.js';
 import type { VariableName } from './variables.js';
-
-/** Which program runs: the server keeps the state, a worker reads the workspace and writes artifacts. */
-export type Program = 'server' | 'worker';
 
 /**
  * Makes the folders that a program writes to, and looks whether they, the log file and the workspace can be used.

@@ -262,6 +262,10 @@ describe('tokens', () => {
     expect(read({ HXO_HOST: host, HXO_ADMIRAL_TOKEN: 'sixteen-characters' }).host).toBe(host);
   });
 
+  it('are not required of a worker, which has only health and metrics to show', () => {
+    expect(readSettings({ HXO_HOST: '0.0.0.0' }, '/srv/app', machine, 'worker').host).toBe('0.0.0.0');
+  });
+
   it('are not required on loopback', () => {
     for (const host of ['localhost', '127.0.0.1', '127.8.8.8', '::1']) {
       expect(read({ HXO_HOST: host }).host).toBe(host);

@@ -65,6 +65,9 @@ export interface RedisSettings {
   readonly bundle_key: string | null;
 }
 
+/** Which program runs: the server keeps the state, a worker reads the workspace and writes artifacts. */
+export type Program = 'server' | 'worker';
+
 /** What settings need of the machine, handed in so that reading them stays a pure function. */
 export interface Machine {
   /** Shards that can compute at once. */
@@ -79,11 +82,16 @@ const token_min_length = 16;
 const shards_warning_above = 1_000_000;
 
 /**
- * Reads settings from an environment, checking all of it.
+ * Reads settings from an environment, checking all of it, for the program that is to run by them.
  *
  * Throws {@link SettingsError} listing every variable that is wrong.
  */
-export function readSettings(env: Environment, cwd: string, machine: Machine): Settings {
+export function readSettings(
+  env: Environment,
+  cwd: string,
+  machine: Machine,
+  program: Program = 'server',
+): Settings {
   const read = new SettingsReader(env, cwd);
   const home = read.path('HXO_HOME', defaultOf('HXO_HOME'));
   const max_concurrency = read.integer('HXO_MAX_CONCURRENCY', 1, 65_536);
@@ -121,7 +129,8 @@ export function readSettings(env: Environment, cwd: string, machine: Machine): S
     prime_allowed_hosts: readAllowedHosts(read),
     cache_dir: join(home, 'cache'),
   };
-  refuseOpenDoor(read, settings.host, settings.tokens);
+  // A worker has nothing but health and metrics to show, and takes its work from Redis: it needs no tokens.
+  if (program === 'server') refuseOpenDoor(read, settings.host, settings.tokens);
   refusePostgres(read);
   read.finish();
   return Object.freeze({ ...settings, warnings: Object.freeze(warningsFor(settings, env)) });

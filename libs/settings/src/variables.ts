@@ -30,7 +30,7 @@ export const settings_table = [
   {
     name: 'HXO_HOST',
     default: '127.0.0.1',
-    meaning: 'Address to listen on; beyond loopback tokens are required',
+    meaning: 'Address to listen on; beyond loopback the server requires tokens',
   },
   { name: 'HXO_PORT', default: '8000', meaning: 'Port to listen on; 0 takes any free one' },
   { name: 'HXO_HOME', default: '.hxo', meaning: 'Folder of all runtime state' },
