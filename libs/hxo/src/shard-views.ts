@@ -1,5 +1,4 @@
 import { digestOf, hash_bytes } from '#truth';
-import { outputDigest } from './aggregate/plan-trees.js';
 import {
   reuse_misses,
   type CheckpointStore,
@@ -9,7 +8,7 @@ import {
   type ReuseMissLetter,
   type Segment,
 } from './checkpoint/checkpoint-store.js';
-import { block_shards, blockOf } from './checkpoint/result-lines.js';
+import { block_shards, blockOf, outputDigest } from './checkpoint/result-lines.js';
 import { parseShardLines, type ShardLine } from './checkpoint/segment-lines.js';
 import type { LivePlan } from './plan/live-plan.js';
 import { valueOf } from './report-view.js';

@@ -4,7 +4,7 @@ import type { EnginePorts } from '../engine-ports.js';
 import { assertAlive, enterPhase } from '../plan/enter-phase.js';
 import { PlanStopped, type LivePlan } from '../plan/live-plan.js';
 import { untilMended } from '../until-mended.js';
-import type { Seal } from './seal-plan.js';
+import { tallyOf, type Seal } from './seal-plan.js';
 
 /** Segments whose results become findable in one transaction. */
 const reuse_batch_segments = 8;
@@ -61,11 +61,10 @@ async function finish(plan: LivePlan, seal: Seal, ports: EnginePorts): Promise<v
   const { plan_no, revision, plan_id } = plan;
   // Certificates carry whole seconds, and what they carry vouches for the row.
   const finished_at = Math.floor(clock.now_ms() / 1000) * 1000;
-  const failed = sum(seal, 'failed');
-  const skipped = sum(seal, 'skipped');
+  const counts = tallyOf(seal);
   const unfinished = plan.stages.filter((stage) => stage.phase !== 'done').length;
-  const phase = unfinished === 0 && failed + skipped === 0 ? 'succeeded' : 'failed';
-  const error = errorOf(phase, { total: sum(seal, 'total'), failed, skipped });
+  const phase = unfinished === 0 && counts.failed + counts.skipped === 0 ? 'succeeded' : 'failed';
+  const error = errorOf(phase, counts);
   const root = seal.tree.root;
   if (plan.stopped !== null) throw plan.stopped;
   const certificate = truth.certify(
@@ -106,8 +105,4 @@ export function errorOf(
     code: 'SHARDS_FAILED',
     detail: `${failed} of ${counted(total, 'shard')} failed, ${skipped} skipped.`,
   };
-}
-
-function sum(seal: Seal, column: 'total' | 'failed' | 'skipped'): number {
-  return seal.stages.reduce((all, stage) => all + stage[column], 0);
 }

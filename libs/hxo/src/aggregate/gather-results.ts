@@ -1,5 +1,6 @@
-import { sha256, type Json } from '#truth';
+import type { Json } from '#truth';
 import type { PlanReader } from '../checkpoint/checkpoint-store.js';
+import { outputDigest } from '../checkpoint/result-lines.js';
 import { parseShardLines } from '../checkpoint/segment-lines.js';
 import type { ArtifactRef, ArtifactStore } from '../execute/artifact-store.js';
 import type { CollectedShard } from '../execute/contract.js';
@@ -37,7 +38,7 @@ export function* collectedShards(
         ordinal,
         inputs: JSON.parse(line.inputs) as Json,
         input_digests: line.input_digests,
-        digest: result.declared_output ?? sha256(result.value),
+        digest: outputDigest(result),
         value: JSON.parse(result.value) as Json,
       };
       ordinal++;

@@ -1,5 +1,6 @@
-import { planLeaf, sha256, type Digest, type PlanLeaf } from '#truth';
+import { planLeaf, type Digest, type PlanLeaf } from '#truth';
 import type { PlanReader, PlanRow, ResultRow, StageRow } from '../checkpoint/checkpoint-store.js';
+import { outputDigest } from '../checkpoint/result-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import { HashList } from './hash-list.js';
 import { planRecord, stageRecord } from './records.js';
@@ -85,9 +86,4 @@ export function shardLeaf(spec: StageSpec, cas: Digest, ordinal: number, result:
     stage: spec.id,
     status: result?.status ?? 'skipped',
   };
-}
-
-/** The digest of a done shard's output. */
-export function outputDigest(result: Pick<ResultRow, 'declared_output' | 'value'>): Digest {
-  return result.declared_output ?? sha256(result.value);
 }

@@ -19,6 +19,18 @@ export interface Seal {
   readonly artifacts_rehashed: number;
 }
 
+/** What all stages of a plan came to together. */
+export function tallyOf({ stages }: Pick<Seal, 'stages'>): StageTally {
+  const sum = (column: keyof StageTally): number => stages.reduce((all, stage) => all + stage[column], 0);
+  return {
+    total: sum('total'),
+    done: sum('done'),
+    reused: sum('reused'),
+    failed: sum('failed'),
+    skipped: sum('skipped'),
+  };
+}
+
 /** Thrown when the store or an artifact is not what it was when it was written. No certificate is signed then. */
 export class StoreDamaged extends Error {
   override readonly name = 'StoreDamaged';

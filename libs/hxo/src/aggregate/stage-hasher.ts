@@ -1,4 +1,4 @@
-import { hash_bytes, sha256, shardLeafHasher } from '#truth';
+import { hash_bytes, shardLeafHasher } from '#truth';
 import type {
   PlanReader,
   PlanRow,
@@ -7,7 +7,7 @@ import type {
   Segment,
   StageRow,
 } from '../checkpoint/checkpoint-store.js';
-import { block_shards, blockOf, parseResults } from '../checkpoint/result-lines.js';
+import { block_shards, blockOf, outputDigest, parseResults } from '../checkpoint/result-lines.js';
 import { segmentDigest } from '../checkpoint/segment-lines.js';
 import type { StageSpec } from '../plan/plan-spec.js';
 import { printRanges } from '../schedule/ordinal-ranges.js';
@@ -161,7 +161,7 @@ export class StageHasher {
       const cas = ids.slice(2 * i * hash_bytes, 2 * (i + 1) * hash_bytes);
       const own = this.waiting[at]?.ordinal === ordinal ? this.waiting[at++]! : null;
       const status = own?.status ?? 'skipped';
-      const output = own?.status === 'done' ? (own.declared_output ?? sha256(own.value)) : null;
+      const output = own?.status === 'done' ? outputDigest(own) : null;
       this.leaves.addLatin1(this.leafOf(cas, ordinal, output, status));
       tally.total++;
       tally[status]++;

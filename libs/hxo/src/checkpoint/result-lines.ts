@@ -1,3 +1,4 @@
+import { sha256, type Digest } from '#truth';
 import { parseOutcomes, printOutcomes } from '../execute/outcome-lines.js';
 import type { Outcome } from '../execute/transport.js';
 import { RowUnreadable, type ResultBatch, type ResultRow } from './checkpoint-store.js';
@@ -62,6 +63,11 @@ export function parseResults(batch: ResultBatch): ResultRow[] {
     duration_ms: outcome.duration_ms,
     finished_at,
   }));
+}
+
+/** The digest of a done shard's output. */
+export function outputDigest(result: Pick<ResultRow, 'declared_output' | 'value'>): Digest {
+  return result.declared_output ?? sha256(result.value);
 }
 
 function failureValue({ code, message }: Extract<Outcome, { status: 'failed' }>): string {

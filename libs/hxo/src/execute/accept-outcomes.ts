@@ -1,18 +1,14 @@
 import type { Digest } from '#truth';
-import { counted } from '../counted.js';
 import type { StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
-import { resultBatches } from '../checkpoint/result-lines.js';
+import { outputDigest, resultBatches } from '../checkpoint/result-lines.js';
 import type { GenesisLink } from '../links/genesis.link.js';
 import type { TruthLink } from '../links/truth.link.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
-import { outputDigest } from '../aggregate/plan-trees.js';
+import { isLastLoss } from './accept-loss.js';
 import type { Rejection } from './check-outcome.js';
 import { disk_full } from './outcome.js';
 import type { Outcome, OutcomeBatch } from './transport.js';
-
-/** Leases that a shard may lose with their workers before it fails: it may well be what kills them. */
-export const lease_losses_max = 20;
 
 /** An executor error, and whether it was the last that the shard may have. */
 export interface ShardFailure {
@@ -45,6 +41,12 @@ export type TakenReports = Omit<OutcomeBatch, 'outcomes'> & { readonly reports: 
 /** Reports whose outcomes are read and checked. */
 export type CheckedBatch = Omit<TakenReports, 'reports'> & { readonly outcomes: readonly Outcome[] };
 
+interface AcceptPorts {
+  readonly genesis: GenesisLink;
+  readonly truth: TruthLink;
+  readonly now_ms: number;
+}
+
 /**
  * Accepts outcomes, each shard exactly once, in one transaction. Runs synchronously inside it and touches no memory but the
  * plan's count of bundles, so that it may run again if the transaction does.
@@ -57,23 +59,41 @@ export function acceptOutcomes(
   tx: Transaction,
   stage: LiveStage,
   batch: CheckedBatch,
-  ports: { readonly genesis: GenesisLink; readonly truth: TruthLink; readonly now_ms: number },
+  ports: AcceptPorts,
 ): Acceptance {
-  const { plan, stage_no, board } = stage;
+  if (isTerminal(tx.planPhase(stage.plan.plan_no)))
+    return { done: [], failures: [], returned: [], events: [] };
+  const { ended, differences, ...decided } = decide(tx, stage, batch, ports);
+  insertEnded(tx, stage, batch, ended, ports.now_ms);
+  if (batch.final) tx.setBundleState(stage.plan.plan_no, batch.bundle, 'closed', batch.worker);
+  insertCharges(tx, stage, batch.attempt, decided.returned, ports.now_ms);
+  const told = tellDecided(tx, stage, batch.attempt, decided, ports.genesis);
+  return { ...decided, events: [...differences, ...told] };
+}
+
+/** What the outcomes of a batch mean for their shards. */
+interface Decision extends Omit<Acceptance, 'events'> {
+  /** Outcomes that end their shards: their results. */
+  readonly ended: readonly Outcome[];
+  readonly differences: readonly StoredEvent[];
+}
+
+/** Decides on outcome after outcome. Stores executor errors as it goes: only the store knows whether one was known. */
+function decide(tx: Transaction, stage: LiveStage, batch: CheckedBatch, ports: AcceptPorts): Decision {
+  const { board } = stage;
   const done: number[] = [];
   const failures: ShardFailure[] = [];
   const returned: ReturnedShard[] = [];
-  const events: StoredEvent[] = [];
-  if (isTerminal(tx.planPhase(plan.plan_no))) return { done, failures, returned, events };
-  /** Outcomes of this batch that count, and those of them that end their shards. */
-  const decided = new Map<number, Outcome>();
   const ended: Outcome[] = [];
+  const differences: StoredEvent[] = [];
+  /** Outcomes of this batch that count. */
+  const decided = new Map<number, Outcome>();
   for (const outcome of batch.outcomes) {
     const { ordinal } = outcome;
     if (batch.attempt < board.attemptOf(ordinal)) continue;
     const earlier = decided.get(ordinal);
     if (earlier !== undefined || !board.isUnderWay(ordinal)) {
-      events.push(...reportDifference(tx, stage, outcome, earlier, ports.truth));
+      differences.push(...reportDifference(tx, stage, outcome, earlier, ports.truth));
       continue;
     }
     decided.set(ordinal, outcome);
@@ -91,46 +111,52 @@ export function acceptOutcomes(
       if (failure?.final === true) ended.push(outcome);
     }
   }
-  const origin = {
-    attempt: batch.attempt,
-    source_plan_no: null,
-    worker: batch.worker,
-    finished_at: ports.now_ms,
-  };
+  return { done, failures, returned, ended, differences };
+}
+
+/** Stores the results of shards that have ended, and counts them. */
+function insertEnded(
+  tx: Transaction,
+  { plan, stage_no }: LiveStage,
+  { attempt, worker }: CheckedBatch,
+  ended: readonly Outcome[],
+  finished_at: number,
+): void {
+  if (ended.length === 0) return;
+  const origin = { attempt, source_plan_no: null, worker, finished_at };
   tx.insertResults(plan.plan_no, plan.revision, resultBatches(stage_no, origin, ended));
-  const failed = failures.filter((failure) => failure.final).length;
-  if (done.length + failed > 0) tx.countStage(plan.plan_no, stage_no, { done: done.length, failed });
-  if (batch.final) tx.setBundleState(plan.plan_no, batch.bundle, 'closed', batch.worker);
+  const failed = ended.filter(({ status }) => status === 'failed').length;
+  tx.countStage(plan.plan_no, stage_no, { done: ended.length - failed, failed });
+}
+
+/** What a shard is charged with must outlive this process: to the store it is a lease of its own that was lost. */
+function insertCharges(
+  tx: Transaction,
+  { plan, stage_no }: LiveStage,
+  attempt: number,
+  returned: readonly ReturnedShard[],
+  now_ms: number,
+): void {
   const charged = returned.filter((shard) => shard.charged).map(({ ordinal }) => ordinal);
-  if (charged.length > 0) {
-    // What a shard is charged with must outlive this process: to the store it is a lease of its own that was lost.
-    const ordinals = charged.sort((a, b) => a - b);
-    const lost = {
-      bundle: ++plan.bundle,
-      stage_no,
-      ordinals,
-      attempt: batch.attempt,
-      state: 'lost' as const,
-    };
-    tx.insertBundle(plan.plan_no, lost, ports.now_ms);
-  }
-  const told = failures.map((failure) => ({ ...failure, attempt: batch.attempt }));
-  const { genesis } = ports;
-  const { id } = stage.spec;
-  const same = { attempt: batch.attempt, reused: false };
-  events.push(
-    ...tx.appendEvents([
-      ...genesis.shards(
-        'hxo.shard.done',
-        plan.plan_id,
-        id,
-        [...done].sort((a, b) => a - b),
-        same,
-      ),
-      ...genesis.failures(plan.plan_id, id, told),
-    ]),
-  );
-  return { done, failures, returned, events };
+  if (charged.length === 0) return;
+  const ordinals = charged.sort((a, b) => a - b);
+  const lost = { bundle: ++plan.bundle, stage_no, ordinals, attempt, state: 'lost' as const };
+  tx.insertBundle(plan.plan_no, lost, now_ms);
+}
+
+function tellDecided(
+  tx: Transaction,
+  { plan_id, spec }: LiveStage,
+  attempt: number,
+  { done, failures }: Pick<Acceptance, 'done' | 'failures'>,
+  genesis: GenesisLink,
+): StoredEvent[] {
+  const ordinals = [...done].sort((a, b) => a - b);
+  const told = failures.map((failure) => ({ ...failure, attempt }));
+  return tx.appendEvents([
+    ...genesis.shards('hxo.shard.done', plan_id, spec.id, ordinals, { attempt, reused: false }),
+    ...genesis.failures(plan_id, spec.id, told),
+  ]);
 }
 
 /** Rejected outcomes of a batch that the audit trail names one by one. */
@@ -154,43 +180,6 @@ export function auditRejections(
     plan_id: stage.plan_id,
     data: { stage: stage.spec.id, code: 'RESULT_REJECTED', rejected: rejections.length, shards },
   });
-}
-
-/**
- * Stores that a lease was lost with its worker, and the end of those of its `open` shards that have lost one lease too many;
- * nothing of a plan that has ended. The board follows after the commit.
- */
-export function acceptLoss(
-  tx: Transaction,
-  stage: LiveStage,
-  lease: { readonly bundle: number; readonly attempt: number },
-  open: readonly number[],
-  reason: string,
-  ports: { readonly genesis: GenesisLink; readonly now_ms: number },
-): StoredEvent[] {
-  const { plan, stage_no, board, spec } = stage;
-  if (isTerminal(tx.planPhase(plan.plan_no))) return [];
-  tx.setBundleState(plan.plan_no, lease.bundle, 'lost', null);
-  const detail = `Bundle ${lease.bundle} (${counted(open.length, 'open shard')}) was lost with its worker: ${reason}`;
-  const alert = { code: 'LEASE_LOST', stage: spec.id, detail };
-  const alerts = tx.appendEvents(ports.genesis.event('hxo.alert', plan.plan_id, alert));
-  const gone = open.filter((ordinal) => isLastLoss(board.lossesOf(ordinal)));
-  if (gone.length === 0) return alerts;
-  const code = 'LEASES_LOST';
-  const message = `Its worker was lost ${lease_losses_max + 1} times, last: ${reason}`;
-  const failures = gone.map((ordinal): Outcome => {
-    return { ordinal, status: 'failed', verdict: 'fail', code, message, duration_ms: 0 };
-  });
-  const origin = { attempt: lease.attempt, source_plan_no: null, worker: '', finished_at: ports.now_ms };
-  tx.insertResults(plan.plan_no, plan.revision, resultBatches(stage_no, origin, failures));
-  tx.countStage(plan.plan_no, stage_no, { failed: gone.length });
-  const told = gone.map((ordinal) => ({ ordinal, attempt: lease.attempt, code, message, final: true }));
-  return [...alerts, ...tx.appendEvents(ports.genesis.failures(plan.plan_id, spec.id, told))];
-}
-
-/** Does a shard with so many lost leases fail with the next? */
-export function isLastLoss(losses: number): boolean {
-  return losses + 1 > lease_losses_max;
 }
 
 /** Stores an executor error. Null when it was known already. */

@@ -7,14 +7,8 @@ import { backOff } from '../schedule/back-off.js';
 import { FairRoundRobin } from '../schedule/fair-round-robin.js';
 import type { Lease, ShardWork } from '../schedule/leases.js';
 import type { RetryQueue } from '../schedule/retry-queue.js';
-import {
-  acceptLoss,
-  acceptOutcomes,
-  auditRejections,
-  isLastLoss,
-  type Acceptance,
-  type TakenReports,
-} from './accept-outcomes.js';
+import { acceptLoss, isLastLoss } from './accept-loss.js';
+import { acceptOutcomes, auditRejections, type Acceptance, type TakenReports } from './accept-outcomes.js';
 import type { ArtifactStore } from './artifact-store.js';
 import { checkReports } from './check-outcome.js';
 import { disk_full } from './outcome.js';

@@ -11,7 +11,7 @@ import {
 } from '../../../../test/engine/fake-transport.js';
 import { RunningEngine } from '../../../../test/engine/running-engine.js';
 import type { ResultRow } from '../checkpoint/checkpoint-store.js';
-import { lease_losses_max } from '../execute/accept-outcomes.js';
+import { lease_losses_max } from '../execute/accept-loss.js';
 import { printOutcomes } from '../execute/outcome-lines.js';
 import type { Bundle, Outcome } from '../execute/transport.js';
 import type { PlanId } from '../plan/plan-spec.js';

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { done, failed, ordinalsOf, succeed, type Work } from '../../../../test/engine/fake-transport.js';
 import { RunningEngine } from '../../../../test/engine/running-engine.js';
 import type { BundleRow, ResultRow } from '../checkpoint/checkpoint-store.js';
-import { lease_losses_max } from '../execute/accept-outcomes.js';
+import { lease_losses_max } from '../execute/accept-loss.js';
 import type { Bundle } from '../execute/transport.js';
 import type { PlanId } from '../plan/plan-spec.js';
 import type { StageBoard } from '../schedule/stage-board.js';

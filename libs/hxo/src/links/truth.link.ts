@@ -7,7 +7,7 @@ import {
   type PlanPredicate,
   type SigningKey,
 } from '#truth';
-import type { Seal } from '../aggregate/seal-plan.js';
+import { tallyOf, type Seal } from '../aggregate/seal-plan.js';
 import type {
   CertificateRow,
   PlanRow,
@@ -71,8 +71,6 @@ function predicateOf(
   finished_at: number,
   hxo_version: string,
 ): PlanPredicate {
-  const sum = (column: 'total' | 'done' | 'reused' | 'failed' | 'skipped'): number =>
-    seal.stages.reduce((all, stage) => all + stage[column], 0);
   return {
     v: 1,
     plan_id: plan.plan_id,
@@ -82,13 +80,7 @@ function predicateOf(
     phase,
     tree: seal.tree,
     records: { digest: seal.records.digest, count: seal.records.bytes / hash_bytes },
-    counts: {
-      total: sum('total'),
-      done: sum('done'),
-      reused: sum('reused'),
-      failed: sum('failed'),
-      skipped: sum('skipped'),
-    },
+    counts: tallyOf(seal),
     stages: stages.map((stage, i) => {
       const { id, kind, partitioner, executor } = plan.spec.stages[i]!;
       return {

@@ -1,5 +1,5 @@
 import type { Digest } from '#truth';
-import { lease_losses_max } from '../execute/accept-outcomes.js';
+import { lease_losses_max } from '../execute/accept-loss.js';
 import type { StageOutput } from '../execute/contract.js';
 import type { Outcome } from '../execute/transport.js';
 import { PlanStopped, type LivePlan, type LiveStage } from '../plan/live-plan.js';
