@@ -14,6 +14,7 @@ import { isTerminal } from './plan/phases.js';
 import type { PlanId, PlanSpec } from './plan/plan-spec.js';
 import { ExecutorMissing, livePlan, rehydrate } from './rehydrate.js';
 import { runPlan } from './run-plan.js';
+import { stopOf } from './stop-of.js';
 
 /** Timers of Node take at most this many milliseconds. */
 const timer_max_ms = 2 ** 31 - 1;
@@ -195,7 +196,7 @@ export class Engine {
     this.startTimebox(plan);
     void runPlan(plan, this.ports)
       .catch((error: unknown) => this.endEarly(plan, error))
-      .catch((error: unknown) => this.log.error(`Plan ${plan.plan_id} could not be ended.`, error))
+      .catch((error: unknown) => this.strand(plan, error))
       .finally(() => this.forget(plan));
   }
 
@@ -203,15 +204,17 @@ export class Engine {
     if (this.draining || plan.stopped !== null) return;
     if (!(error instanceof PlanStopped))
       this.log.error(`Plan ${plan.plan_id} met an unexpected error.`, error);
-    const stop =
-      error instanceof PlanStopped
-        ? error
-        : new PlanStopped(
-            'failed',
-            'INTERNAL_ERROR',
-            'An unexpected error in HXO; its log has the particulars.',
-          );
-    await this.stop(plan.plan_no, plan.plan_id, stop, { role: 'hxo' }, 'engine');
+    await this.stop(plan.plan_no, plan.plan_id, stopOf(error), { role: 'hxo' }, 'engine');
+  }
+
+  /** Gives up a plan whose end could not be stored: a new process finds it as the store has it, and this one says so. */
+  private strand(plan: LivePlan, error: unknown): void {
+    this.log.error(`Plan ${plan.plan_id} could not be ended.`, error);
+    if (this.draining) return;
+    const waits_for = 'a restart of HXO: it met an error that its log names, and could not end the plan';
+    this.waiting.set(plan.plan_id, waits_for);
+    plan.stopped = stopOf(error);
+    this.ports.federation.drop(plan);
   }
 
   /** Stores why a plan stops, unless it has ended, then gives up what it has under way. */
@@ -246,7 +249,6 @@ export class Engine {
       ]);
       return { phase, events: [...audited, ...told] };
     }, patience);
-    genesis.announce(stored.events);
     this.waiting.delete(plan_id);
     const plan = this.live.get(plan_id);
     if (plan !== undefined && stored.phase === phase && plan.stopped === null) {
@@ -254,6 +256,7 @@ export class Engine {
       plan.phase = phase;
       federation.drop(plan);
     }
+    genesis.announce(stored.events);
     return stored.phase;
   }
 

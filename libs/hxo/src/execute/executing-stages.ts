@@ -78,9 +78,11 @@ export class ExecutingStages {
     if (this.has(stage)) this.waits.set(stage, what);
   }
 
-  /** Ends the execution of a stage that cannot go on. */
-  fail(stage: LiveStage, reason: Error): void {
-    this.remove(stage)?.reject(reason);
+  /** Ends the execution of a stage that cannot go on. False when it is not being executed. */
+  fail(stage: LiveStage, reason: unknown): boolean {
+    const caller = this.remove(stage);
+    caller?.reject(reason);
+    return caller !== undefined;
   }
 
   drop(plan: LivePlan): void {

@@ -215,7 +215,11 @@ export class FederationLink implements TransportSink {
     return free.length === 0 ? undefined : this.dispatcher.takeUp(plan, row, new Set(free));
   }
 
-  private async lose(lease: Lease, reason: string): Promise<void> {
+  private lose(lease: Lease, reason: string): Promise<void> {
+    return this.dispatcher.orFail(lease.stage, this.giveUp(lease, reason));
+  }
+
+  private async giveUp(lease: Lease, reason: string): Promise<void> {
     const { store } = this.ports;
     const { stage, bundle, work } = lease;
     this.leases.end(lease);

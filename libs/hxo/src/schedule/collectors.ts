@@ -53,6 +53,15 @@ export class Collectors {
     return index === -1 ? null : this.waiting.splice(index, 1)[0]!;
   }
 
+  /** Ends the wait for a collector that cannot go on. False when nobody waits for it. */
+  fail(stage: LiveStage, reason: unknown): boolean {
+    const caller = this.callers.get(stage);
+    this.callers.delete(stage);
+    this.waiting = this.waiting.filter((collector) => collector.stage !== stage);
+    caller?.reject(reason);
+    return caller !== undefined;
+  }
+
   drop(plan: LivePlan): void {
     this.waiting = this.waiting.filter(({ stage }) => stage.plan !== plan);
     for (const stage of plan.stages) {

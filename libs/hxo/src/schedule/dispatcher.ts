@@ -60,8 +60,8 @@ export class Dispatcher {
     while (this.leasing && this.leases.executingMax() < this.ports.max_concurrency) {
       const collector = this.collectors.next(this.hasRoom);
       const stage = collector === null ? this.executing.next(this.hasRoom) : null;
-      if (collector !== null) this.give(this.leaseCollector(collector));
-      else if (stage !== null) this.give(this.lease(stage));
+      if (collector !== null) this.give(collector.stage, this.leaseCollector(collector));
+      else if (stage !== null) this.give(stage, this.lease(stage));
       else return;
     }
   }
@@ -153,7 +153,11 @@ export class Dispatcher {
   }
 
   /** Ends a lease of which nothing was executed, at no charge; what it holds is offered again after a while. */
-  async takeBack(lease: Lease): Promise<void> {
+  takeBack(lease: Lease): Promise<void> {
+    return this.orFail(lease.stage, this.offerAgain(lease));
+  }
+
+  private async offerAgain(lease: Lease): Promise<void> {
     this.leases.end(lease);
     await this.close(lease);
     const { stage, work } = lease;
@@ -189,12 +193,24 @@ export class Dispatcher {
     return lease;
   }
 
-  /** Keeps a lease that is being given, for {@link stop}. An error is a programmer's mistake, or the end of the store. */
-  private give(work: Promise<void>): void {
-    const giving = work
-      .catch((error: unknown) => this.ports.onError(error))
-      .finally(() => this.giving.delete(giving));
+  /** Keeps a lease that is being given, for {@link stop}. */
+  private give(stage: LiveStage, work: Promise<void>): void {
+    const giving = this.orFail(stage, work).finally(() => this.giving.delete(giving));
     this.giving.add(giving);
+  }
+
+  /**
+   * For work that would leave what a stage has leased with nobody if it failed: claimed, and found by no watch. The store
+   * waits out what the machine is to blame for; any other error is a programmer's mistake or the end of the store, and
+   * ends the plan, which ends its leases.
+   */
+  async orFail(stage: LiveStage, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      const heard = this.executing.fail(stage, error) || this.collectors.fail(stage, error);
+      if (!heard) this.ports.onError(error);
+    }
   }
 }
 
