@@ -91,6 +91,7 @@ export class RunningEngine {
   readonly artifacts: FileArtifactStore;
   store!: SqliteCheckpointStore;
   engine!: Engine;
+  genesis!: GenesisLink;
   private federation!: FederationLink;
 
   private constructor(
@@ -201,6 +202,7 @@ export class RunningEngine {
       batch_size: 100,
       max_rate: 1_000,
     });
+    this.genesis = genesis;
     const truth = new TruthLink(this.key, genesis, clock, 'test');
     const { store, artifacts, transport, max_concurrency } = this;
     const onError = (error: unknown): void => report('guarded', error);

@@ -89,12 +89,14 @@ export class ExecutingStages {
     for (const stage of plan.stages) this.remove(stage)?.reject(plan.stopped);
   }
 
-  /** Accepts outcomes of a lease, and frees its shards that have none when the batch is its last. */
-  async accept(
-    { stage, concurrency }: Lease,
-    { ordinals, open }: ShardWork,
-    batch: TakenReports,
-  ): Promise<void> {
+  /**
+   * Accepts outcomes of a lease, and frees its shards that have none when the batch is its last. An error before the commit
+   * leaves the reports to be taken again. Once the commit stands they are never taken again, whatever happens: results have
+   * no key for each shard, and it is the board that knows which shards have one. An error then ends the plan.
+   */
+  async accept(lease: Lease, work: ShardWork, batch: TakenReports): Promise<void> {
+    const { stage } = lease;
+    const { ordinals } = work;
     const { store, genesis, truth, clock, artifacts } = this.ports;
     const { outcomes, rejections } = await checkReports(batch.reports, ordinals, artifacts);
     const accepted = await store.write((tx) => {
@@ -103,17 +105,16 @@ export class ExecutingStages {
       const taken = acceptOutcomes(tx, stage, { ...batch, outcomes }, { genesis, truth, now_ms });
       return { ...taken, events: [...audited, ...taken.events] };
     }, 'shards');
-    genesis.announce(accepted.events);
-    if (stage.plan.stopped !== null) return;
-    // What was neither accepted nor refused anew, a failure that was known, say, is still open: it comes free in the end.
-    for (const ordinal of accepted.done) open.delete(ordinal);
-    for (const { ordinal } of [...accepted.failures, ...accepted.returned]) open.delete(ordinal);
-    // Shards that run together take their slot's time together.
-    stage.sizer.observe(accepted.done.length, sum(outcomes) / concurrency);
-    stage.executed += accepted.done.length;
-    this.follow(stage, accepted, batch.worker);
-    if (batch.final) this.release(stage, open);
-    else this.settle(stage);
+    lease.reported.splice(0, batch.reports.length);
+    try {
+      if (stage.plan.stopped === null) this.follow(lease, work, outcomes, accepted, batch.worker);
+      genesis.announce(accepted.events);
+      if (stage.plan.stopped !== null) return;
+      if (batch.final) this.release(stage, work.open);
+      else this.settle(stage);
+    } catch (error) {
+      if (!this.fail(stage, error)) throw error;
+    }
   }
 
   /** Takes in that a lease was lost with its worker, which had not reported the shards that are still open. */
@@ -126,13 +127,16 @@ export class ExecutingStages {
       (tx) => acceptLoss(tx, stage, lease, ordinals, reason, { genesis, now_ms }),
       'shards',
     );
+    if (stage.plan.stopped === null) this.followLoss(stage, ordinals);
     genesis.announce(events);
-    if (stage.plan.stopped !== null) return;
+    if (stage.plan.stopped === null) this.settle(stage);
+  }
+
+  private followLoss(stage: LiveStage, ordinals: readonly number[]): void {
     const gone = ordinals.filter((ordinal) => isLastLoss(stage.board.lossesOf(ordinal)));
     for (const ordinal of gone) stage.board.failed(ordinal);
     for (const ordinal of ordinals) if (stage.board.isUnderWay(ordinal)) stage.board.lose(ordinal);
     if (gone.length > 0) this.applyPolicy(stage);
-    this.settle(stage);
   }
 
   /** Frees leased shards that were not executed. */
@@ -141,9 +145,21 @@ export class ExecutingStages {
     this.settle(stage);
   }
 
-  /** Moves the board to where the store is. */
-  private follow(stage: LiveStage, accepted: Acceptance, worker: string): void {
+  /** Moves the board, and what else counts the lease's shards, to where the store is. */
+  private follow(
+    { stage, concurrency }: Lease,
+    { open }: ShardWork,
+    outcomes: readonly Outcome[],
+    accepted: Acceptance,
+    worker: string,
+  ): void {
     const { board } = stage;
+    // What was neither accepted nor refused anew, a failure that was known, say, is still open: it comes free in the end.
+    for (const ordinal of accepted.done) open.delete(ordinal);
+    for (const { ordinal } of [...accepted.failures, ...accepted.returned]) open.delete(ordinal);
+    // Shards that run together take their slot's time together.
+    stage.sizer.observe(accepted.done.length, sum(outcomes) / concurrency);
+    stage.executed += accepted.done.length;
     for (const ordinal of accepted.done) board.done(ordinal);
     if (accepted.done.length > 0) this.waits.delete(stage);
     for (const { ordinal, code, charged } of accepted.returned) {

@@ -1,11 +1,11 @@
 import Database from 'better-sqlite3';
 import { join } from 'node:path';
-import { succeed, type Work } from '../../../../test/engine/fake-transport.js';
+import { done, ordinalsOf, succeed, type Work } from '../../../../test/engine/fake-transport.js';
 import { RunningEngine } from '../../../../test/engine/running-engine.js';
 
 let hxo: RunningEngine;
+/** One shard or collector at a time: a lease that is left behind would keep everything else from being leased. */
 const start = async (work: Work): Promise<RunningEngine> =>
-  // One shard or collector at a time: a lease that is left behind would keep everything else from being leased.
   (hxo = await RunningEngine.start({ slots: 1, max_concurrency: 1, work }));
 afterEach(() => hxo.close());
 
@@ -90,5 +90,36 @@ describe('an error of the store that nothing waits out', () => {
     expect(await hxo.run([three])).toMatchObject({ phase: 'succeeded' });
     await hxo.restart();
     expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 3 });
+  });
+});
+
+describe('an error after the commit of results', () => {
+  /** Breaks when it is told of shards that are done. */
+  function breakAnnounce(): void {
+    const announce = hxo.genesis.announce.bind(hxo.genesis);
+    hxo.genesis.announce = (events) => {
+      if (events.some(({ topic }) => topic === 'hxo.shard.done')) throw new Error('nobody hears');
+      announce(events);
+    };
+  }
+
+  it('has no shard accepted twice, though its worker reports it again, and ends the plan', async () => {
+    const twice: Work = async (bundle, worker) => {
+      const ordinals = ordinalsOf(bundle);
+      if (ordinals.length === 1) return succeed(bundle, worker);
+      breakAnnounce();
+      // The last shard alone, then all: another row, which no key of the store would refuse.
+      const reports = [ordinals.slice(-1), ordinals].map((some) => some.map((ordinal) => done(ordinal)));
+      // A transport that hears of an error delivers what it has once more.
+      await worker.report(reports[0]!, false).catch(() => {});
+      await worker.report(reports[1]!, true).catch(() => {});
+    };
+    await start(twice);
+    const { phase, error, plan_id } = await hxo.run([{ id: 's', config: { waves: [40] } }]);
+    expect([phase, error!.code]).toEqual(['failed', 'INTERNAL_ERROR']);
+    const { plan_no, revision } = hxo.store.planById(plan_id)!;
+    const ordinals = Array.from(hxo.store.results(plan_no, revision, 0), ({ ordinal }) => ordinal);
+    expect(new Set(ordinals).size).toBe(ordinals.length);
+    expect(hxo.log.splice(0).join()).toMatch(/met an unexpected error.*nobody hears/);
   });
 });

@@ -148,18 +148,14 @@ export class FederationLink implements TransportSink {
    */
   private async takeReported(lease: Lease): Promise<void> {
     const { work } = lease;
-    const batches = lease.reported.splice(0);
+    const batches = [...lease.reported];
     const last = batches.at(-1);
     if (last === undefined) return;
     const reports = batches.map((batch) => batch.outcomes);
     const taken = { ...last, reports, final: batches.some(({ final }) => final) };
-    try {
-      await (work.type === 'shards' ? this.accept(lease, work, taken) : this.collected(lease, work, taken));
-    } catch (error) {
-      // Only this turn's caller hears of it: the next turn must not take the others for accepted.
-      lease.reported.unshift(...batches);
-      throw error;
-    }
+    // They stay reported until they are committed. Only this turn's caller hears of an error: the next turn must not take
+    // the others for accepted.
+    await (work.type === 'shards' ? this.accept(lease, work, taken) : this.collected(lease, work, taken));
   }
 
   refused(at: LeaseRef & { readonly reason: string }): void {
@@ -198,6 +194,7 @@ export class FederationLink implements TransportSink {
       (tx) => tx.setBundleState(stage.plan.plan_no, bundle, 'closed', taken.worker),
       'engine',
     );
+    lease.reported.splice(0, taken.reports.length);
     this.leases.end(lease);
     this.collectors.ended(stage, work, outcome);
     this.dispatcher.pump();

@@ -37,7 +37,7 @@ export interface Lease {
   missing: boolean;
   /** What is heard of a lease is dealt with one after the other. */
   turn: Promise<void>;
-  /** What its worker has reported and no turn has taken yet. */
+  /** What its worker has reported and is not committed yet, in the order in which it came. */
   readonly reported: OutcomeBatch[];
 }
 
