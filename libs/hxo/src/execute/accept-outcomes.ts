@@ -1,12 +1,12 @@
-import type { Digest } from '#truth';
 import type { StoredEvent, Transaction } from '../checkpoint/checkpoint-store.js';
-import { outputDigest, resultBatches } from '../checkpoint/result-lines.js';
+import { resultBatches } from '../checkpoint/result-lines.js';
 import type { GenesisLink } from '../links/genesis.link.js';
 import type { TruthLink } from '../links/truth.link.js';
 import type { LiveStage } from '../plan/live-plan.js';
 import { isTerminal } from '../plan/phases.js';
 import { isLastLoss } from './accept-loss.js';
 import type { Rejection } from './check-outcome.js';
+import { auditContradictions, contradictionOf, type Contradiction } from './contradictions.js';
 import { disk_full } from './outcome.js';
 import type { Outcome, OutcomeBatch } from './transport.js';
 
@@ -63,19 +63,20 @@ export function acceptOutcomes(
 ): Acceptance {
   if (isTerminal(tx.planPhase(stage.plan.plan_no)))
     return { done: [], failures: [], returned: [], events: [] };
-  const { ended, differences, ...decided } = decide(tx, stage, batch, ports);
+  const { ended, contradictions, ...decided } = decide(tx, stage, batch, ports);
   insertEnded(tx, stage, batch, ended, ports.now_ms);
   if (batch.final) tx.setBundleState(stage.plan.plan_no, batch.bundle, 'closed', batch.worker);
   insertCharges(tx, stage, batch.attempt, decided.returned, ports.now_ms);
+  const audited = auditContradictions(tx, stage, contradictions, ports.truth);
   const told = tellDecided(tx, stage, batch.attempt, decided, ports.genesis);
-  return { ...decided, events: [...differences, ...told] };
+  return { ...decided, events: [...audited, ...told] };
 }
 
 /** What the outcomes of a batch mean for their shards. */
 interface Decision extends Omit<Acceptance, 'events'> {
   /** Outcomes that end their shards: their results. */
   readonly ended: readonly Outcome[];
-  readonly differences: readonly StoredEvent[];
+  readonly contradictions: readonly Contradiction[];
 }
 
 /** Decides on outcome after outcome. Stores executor errors as it goes: only the store knows whether one was known. */
@@ -85,7 +86,7 @@ function decide(tx: Transaction, stage: LiveStage, batch: CheckedBatch, ports: A
   const failures: ShardFailure[] = [];
   const returned: ReturnedShard[] = [];
   const ended: Outcome[] = [];
-  const differences: StoredEvent[] = [];
+  const contradictions: Contradiction[] = [];
   /** Outcomes of this batch that count. */
   const decided = new Map<number, Outcome>();
   for (const outcome of batch.outcomes) {
@@ -93,7 +94,8 @@ function decide(tx: Transaction, stage: LiveStage, batch: CheckedBatch, ports: A
     if (batch.attempt < board.attemptOf(ordinal)) continue;
     const earlier = decided.get(ordinal);
     if (earlier !== undefined || !board.isUnderWay(ordinal)) {
-      differences.push(...reportDifference(tx, stage, outcome, earlier, ports.truth));
+      const contradiction = contradictionOf(tx, stage, outcome, earlier);
+      if (contradiction !== null) contradictions.push(contradiction);
       continue;
     }
     decided.set(ordinal, outcome);
@@ -111,7 +113,7 @@ function decide(tx: Transaction, stage: LiveStage, batch: CheckedBatch, ports: A
       if (failure?.final === true) ended.push(outcome);
     }
   }
-  return { done, failures, returned, ended, differences };
+  return { done, failures, returned, ended, contradictions };
 }
 
 /** Stores the results of shards that have ended, and counts them. */
@@ -197,41 +199,4 @@ function acceptFailure(
   // A halt gets here when the shard has lost its last lease.
   const final = outcome.verdict !== 'retry' || board.failuresOf(ordinal) + 1 >= spec.retry.max_failures;
   return { ordinal, code, message, final };
-}
-
-/** The digest of a shard's result that stands; null when it has none, or has failed. */
-function standingDigest(tx: Transaction, { plan, stage_no }: LiveStage, ordinal: number): Digest | null {
-  const standing = tx.standingResult(plan.plan_no, plan.revision, stage_no, ordinal);
-  return standing?.status === 'done' ? outputDigest(standing) : null;
-}
-
-function digestOf(outcome: Outcome): Digest | null {
-  if (outcome.status !== 'done') return null;
-  return outputDigest({ declared_output: outcome.digest, value: outcome.value });
-}
-
-/** Audits an outcome of a shard that was decided before, when it contradicts the result that stands. */
-function reportDifference(
-  tx: Transaction,
-  stage: LiveStage,
-  outcome: Outcome,
-  earlier: Outcome | undefined,
-  truth: TruthLink,
-): StoredEvent[] {
-  if (outcome.status !== 'done') return [];
-  const stands = earlier === undefined ? standingDigest(tx, stage, outcome.ordinal) : digestOf(earlier);
-  const rejected = digestOf(outcome);
-  if (stands === null || stands === rejected) return [];
-  return truth.audit(tx, {
-    actor: 'hxo',
-    action: 'result.nondeterministic',
-    outcome: 'rejected',
-    plan_id: stage.plan_id,
-    data: {
-      stage: stage.spec.id,
-      ordinal: outcome.ordinal,
-      rejected,
-      code: 'NONDETERMINISTIC',
-    },
-  });
 }

@@ -144,7 +144,10 @@ describe('leasing and accepting', () => {
     expect(phase).toBe('succeeded');
     expect(resultsOf(plan_id as PlanId)[0]!.value).toBe('"first"');
     expect(await hxo.auditOf('result.nondeterministic')).toEqual([
-      { code: 'NONDETERMINISTIC', ordinal: 0, rejected: sha256('"second"'), stage: 's' },
+      {
+        ...{ code: 'NONDETERMINISTIC', stage: 's', contradictions: 1 },
+        shards: [{ ordinal: 0, rejected: sha256('"second"') }],
+      },
     ]);
   });
 
@@ -198,6 +201,76 @@ describe('leasing and accepting', () => {
     await hxo.transport.workerOf(held[0]!).report([done(0)], true);
     expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 1 });
     expect(resultsOf(plan_id)[0]).toMatchObject({ attempt: 2, value: '{"shard":0}' });
+  });
+
+  describe('compares what comes when its lease is over', () => {
+    /** Holds the last shard, so that the plan lives on. */
+    const holdLast: Work = async (bundle, worker) => {
+      if (!ordinalsOf(bundle).includes(39)) await succeed(bundle, worker);
+    };
+    const bundleThat = async (holds: (bundle: Bundle) => boolean): Promise<Bundle> => {
+      for (;;) {
+        const found = hxo.transport.bundles.find(holds);
+        if (found !== undefined) return found;
+        await sleep(1);
+      }
+    };
+    const several = (bundle: Bundle): boolean =>
+      ordinalsOf(bundle).length > 10 && !ordinalsOf(bundle).includes(39);
+    const audited = (): Promise<Json[]> => hxo.auditOf('result.nondeterministic');
+
+    it('with the results that stand: what agrees is a duplicate, what does not is audited, one entry a report', async () => {
+      await start({ slots: 1, work: holdLast });
+      const plan_id = await hxo.submit([{ id: 's', config: { waves: [40] } }]);
+      const last = await bundleThat((bundle) => ordinalsOf(bundle).includes(39));
+      const over = await bundleThat(several);
+      const ordinals = ordinalsOf(over);
+      const { board } = hxo.engine.find(plan_id)!.stages[0]!;
+      while (ordinals.some((ordinal) => board.phaseOf(ordinal) !== 'done')) await sleep(1);
+      const before = resultsOf(plan_id);
+      const late = hxo.transport.workerOf(over);
+      await late.report(
+        ordinals.map((ordinal) => done(ordinal)),
+        true,
+      );
+      await late.tell(`${ordinals[0]}\t1\tdo`, true);
+      await late.report([failed(ordinals[0]!, 'fail'), done(1_000, 'nobody has leased this')], true);
+      await late.report([done(ordinals[0]!, 'forged')], true, 2);
+      expect(await audited()).toEqual([]);
+      await late.report(
+        ordinals.map((ordinal) => done(ordinal, 'late')),
+        true,
+      );
+      const rejected = sha256('"late"');
+      const shards = ordinals.slice(0, 10).map((ordinal) => ({ ordinal, rejected }));
+      const entry = { code: 'NONDETERMINISTIC', stage: 's', contradictions: ordinals.length, shards };
+      expect(await audited()).toEqual([entry]);
+      expect(resultsOf(plan_id)).toEqual(before);
+      await succeed(last, hxo.transport.workerOf(last));
+      expect(await hxo.end(plan_id)).toMatchObject({ phase: 'succeeded', done_shards: 40 });
+    });
+
+    it('below the fence too, once somebody else has ended the shard', async () => {
+      await start({
+        slots: 1,
+        work: async (bundle, worker) => {
+          if (bundle.attempt === 1 && ordinalsOf(bundle).includes(0)) worker.die();
+          else await holdLast(bundle, worker);
+        },
+      });
+      const plan_id = await hxo.submit([{ id: 's', config: { waves: [40] } }]);
+      const last = await bundleThat((bundle) => ordinalsOf(bundle).includes(39));
+      const { board } = hxo.engine.find(plan_id)!.stages[0]!;
+      while (board.phaseOf(0) !== 'done') await sleep(1);
+      const zombie = hxo.transport.workerOf(hxo.transport.bundles[0]!);
+      await zombie.report([done(0)], true);
+      expect(await audited()).toEqual([]);
+      await zombie.report([done(0, 'late')], true);
+      expect(await audited()).toMatchObject([{ contradictions: 1, shards: [{ ordinal: 0 }] }]);
+      expect(resultsOf(plan_id)[0]).toMatchObject({ attempt: 2, value: '{"shard":0}' });
+      await succeed(last, hxo.transport.workerOf(last));
+      await hxo.end(plan_id);
+    });
   });
 
   it('accepts what comes late while nobody else has been given the shard', async () => {

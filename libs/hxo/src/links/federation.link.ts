@@ -3,6 +3,7 @@ import type { Digest } from '#truth';
 import type { BundleRow } from '../checkpoint/checkpoint-store.js';
 import type { TakenReports } from '../execute/accept-outcomes.js';
 import { checkedCollection } from '../execute/check-outcome.js';
+import { compareLate } from '../execute/compare-late.js';
 import type { StageOutput } from '../execute/contract.js';
 import { ExecutingStages, type AcceptancePorts } from '../execute/executing-stages.js';
 import type { LeaseRef, OutcomeBatch, TransportSink } from '../execute/transport.js';
@@ -134,9 +135,11 @@ export class FederationLink implements TransportSink {
   }
 
   async outcomes(batch: OutcomeBatch): Promise<void> {
-    const lease = this.leases.of(batch) ?? this.late(batch);
-    // A lease that is over: its shards are done, or somebody else's. What it reports comes too late.
-    if (lease === undefined) return;
+    const lease = this.leases.of(batch);
+    await (lease === undefined ? this.late(batch) : this.take(lease, batch));
+  }
+
+  private async take(lease: Lease, batch: OutcomeBatch): Promise<void> {
     this.leases.renew(lease);
     lease.reported.push(batch);
     await this.leases.inTurn(lease, () => this.takeReported(lease));
@@ -202,11 +205,18 @@ export class FederationLink implements TransportSink {
 
   // Leases that are lost, and those that are found again.
 
+  /** What is reported of a lease that is over counts if the lease can be taken up again, else is compared with what stands. */
+  private async late(batch: OutcomeBatch): Promise<void> {
+    const plan = this.executing.plan(batch.plan_id) ?? this.collectors.plan(batch.plan_id);
+    const row = plan === undefined ? null : this.ports.store.bundle(plan.plan_no, batch.bundle);
+    if (plan === undefined || row?.attempt !== batch.attempt) return;
+    const again = row.state === 'lost' ? this.takeUpAgain(plan, row) : undefined;
+    if (again !== undefined) await this.take(again, batch);
+    else await compareLate(plan.stages[row.stage_no]!, row.ordinals, batch.outcomes, this.ports);
+  }
+
   /** A lease that was lost is taken up again when its worker reports after all, for the shards whose last lease it still is. */
-  private late(at: LeaseRef): Lease | undefined {
-    const plan = this.executing.plan(at.plan_id);
-    const row = plan === undefined ? null : this.ports.store.bundle(plan.plan_no, at.bundle);
-    if (plan === undefined || row?.state !== 'lost' || row.attempt !== at.attempt) return undefined;
+  private takeUpAgain(plan: LivePlan, row: BundleRow): Lease | undefined {
     const { board } = plan.stages[row.stage_no]!;
     const free = row.ordinals.filter((ordinal) => board.reclaim(ordinal, row.attempt));
     return free.length === 0 ? undefined : this.dispatcher.takeUp(plan, row, new Set(free));

@@ -47,6 +47,12 @@ export class Collectors {
     });
   }
 
+  /** The plan of this id, if a stage of it is being collected. */
+  plan(plan_id: string): LivePlan | undefined {
+    for (const stage of this.callers.keys()) if (stage.plan_id === plan_id) return stage.plan;
+    return undefined;
+  }
+
   /** Takes the first collector that is eligible for a lease, or null. */
   next(eligible: (stage: LiveStage) => boolean): WaitingCollector | null {
     const index = this.waiting.findIndex(({ stage }) => eligible(stage));
