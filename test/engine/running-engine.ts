@@ -187,8 +187,9 @@ export class RunningEngine {
   }
 
   private async boot(): Promise<void> {
+    // Errors of a native module may be those of another spec's realm, and no instances of this one's Error.
     const report = (message: string, error?: unknown): void =>
-      void this.log.push(`${message} ${error instanceof Error ? error.stack : ''}`);
+      void this.log.push(`${message} ${(error as Error | undefined)?.stack ?? ''}`);
     this.store = await SqliteCheckpointStore.open(join(this.dir, 'hxo.db'), (error) =>
       report('fatal', error),
     );
