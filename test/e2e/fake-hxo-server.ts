@@ -167,7 +167,7 @@ const shard = (ordinal: number): ShardView => ({
   cas_id: leaf(ordinal).cas,
   attempt: 1,
   failures: 0,
-  lease_losses: 0,
+  lease_losses: null,
   reused: ordinal === 0,
   producing_plan_id: ordinal === 0 ? 'older-plan' : null,
   reuse_miss: ordinal === 0 ? null : 'content_changed',

@@ -1,5 +1,7 @@
 import { sha256 } from '#truth';
 import type { CheckpointStore, PlanRow, ResultRow, Segment } from './checkpoint/checkpoint-store.js';
+import type { LivePlan } from './plan/live-plan.js';
+import { StageBoard } from './schedule/stage-board.js';
 import { shardPage } from './shard-views.js';
 
 /** One stage of done shards in segments of 100, with values of so many characters. Counts what is read. */
@@ -50,8 +52,14 @@ class FakeStore {
 }
 
 const plan = { plan_no: 1, revision: 1, spec: { stages: [{ id: 's' }] } } as unknown as PlanRow;
-const page = (store: FakeStore, ordinal: number, limit: number, phase: string | null = null) =>
-  shardPage(plan, undefined, store as unknown as CheckpointStore, {
+const page = (
+  store: FakeStore,
+  ordinal: number,
+  limit: number,
+  phase: string | null = null,
+  live?: LivePlan,
+) =>
+  shardPage(plan, live, store as unknown as CheckpointStore, {
     ...{ from: { stage_no: 0, ordinal }, limit, stage_no: null, phase },
   });
 
@@ -74,6 +82,19 @@ function walk(
 const all = (total: number): number[] => Array.from({ length: total }, (_, i) => i);
 
 describe('shardPage', () => {
+  it('counts lost leases while the plan is followed, and claims no number afterwards', () => {
+    const board = new StageBoard();
+    board.add(2, 0);
+    board.restore(1, { attempt: 3, losses: 2 });
+    const live = { stages: [{ board }] } as unknown as LivePlan;
+    const losses = (of?: LivePlan): unknown[] =>
+      page(new FakeStore(2), 0, 2, null, of).items.map(({ lease_losses }) => lease_losses);
+    expect([losses(live), losses()]).toEqual([
+      [0, 2],
+      [null, null],
+    ]);
+  });
+
   it('shows every shard once, each with its own line', () => {
     expect(walk(new FakeStore(500), 70).ordinals).toEqual(all(500));
     expect(page(new FakeStore(500), 299, 2).items).toMatchObject([

@@ -109,7 +109,7 @@ function shardView(stage: string, found: FoundShard, producers: Producers): Shar
     cas_id: digestOf(segment.cas.subarray(index * hash_bytes, (index + 1) * hash_bytes)),
     attempt: result?.attempt ?? board?.attemptOf(ordinal) ?? last?.attempt ?? 0,
     failures: failures.length,
-    lease_losses: board?.lossesOf(ordinal) ?? 0,
+    lease_losses: board?.lossesOf(ordinal) ?? null,
     reused: source !== null,
     producing_plan_id: source === null ? null : producers.idOf(source),
     reuse_miss: letter === '-' ? null : reuse_misses[letter as ReuseMissLetter],

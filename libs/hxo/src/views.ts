@@ -153,7 +153,8 @@ export interface ShardView {
   readonly cas_id: Digest;
   readonly attempt: number;
   readonly failures: number;
-  readonly lease_losses: number;
+  /** Leases lost with their workers; null when nobody counts them: before the shard can be leased, and once its plan has ended. */
+  readonly lease_losses: number | null;
   readonly reused: boolean;
   /** The plan that produced a reused result. */
   readonly producing_plan_id: string | null;

@@ -134,7 +134,7 @@ export class ExecutingStages {
 
   private followLoss(stage: LiveStage, ordinals: readonly number[]): void {
     const gone = ordinals.filter((ordinal) => isLastLoss(stage.board.lossesOf(ordinal)));
-    for (const ordinal of gone) stage.board.failed(ordinal);
+    for (const ordinal of gone) stage.board.failed(ordinal, 'loss');
     for (const ordinal of ordinals) if (stage.board.isUnderWay(ordinal)) stage.board.lose(ordinal);
     if (gone.length > 0) this.applyPolicy(stage);
   }

@@ -485,10 +485,12 @@ describe('failures and lost leases', () => {
 
   it('bounds the leases that a shard may lose', async () => {
     await start({ work: async (_, worker) => worker.die() });
-    const { plan_id, phase } = await hxo.run([{ id: 's', config: { waves: [1] } }]);
-    expect(phase).toBe('failed');
+    const plan_id = await hxo.submit([{ id: 's', config: { waves: [1] } }]);
+    const [stage] = hxo.engine.find(plan_id)!.stages;
+    expect(await hxo.end(plan_id)).toMatchObject({ phase: 'failed' });
+    expect(stage!.board.lossesOf(0)).toBe(lease_losses_max + 1);
     expect(hxo.transport.bundles).toHaveLength(lease_losses_max + 1);
-    expect(JSON.parse(resultsOf(plan_id as PlanId)[0]!.value)).toMatchObject({ code: 'LEASES_LOST' });
+    expect(JSON.parse(resultsOf(plan_id)[0]!.value)).toMatchObject({ code: 'LEASES_LOST' });
   });
 
   it.each<[string, number]>([

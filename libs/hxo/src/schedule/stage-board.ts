@@ -185,9 +185,10 @@ export class StageBoard {
     this.move(ordinal, 'done');
   }
 
-  /** The shard has failed for good. */
-  failed(ordinal: number): void {
+  /** The shard has failed for good; with a lost lease when that was one too many. */
+  failed(ordinal: number, charge: 'loss' | null = null): void {
     this.move(ordinal, 'failed');
+    if (charge === 'loss') this.loss_count.set(ordinal, this.lossesOf(ordinal) + 1);
   }
 
   /**
