@@ -90,6 +90,10 @@ function statementRefusal(
     const refusal = pragmaRefusal(tokens, in_transaction);
     if (refusal !== null) return refusal;
   }
+  // EXPLAIN PRAGMA, or EXPLAIN QUERY PLAN PRAGMA.
+  const explained = second === 'query' ? tokens[3] : tokens[1];
+  if (dialect === 'sqlite' && first === 'explain' && explained?.value === 'pragma')
+    return 'EXPLAIN of a PRAGMA is refused: SQLite sets it all the same. Take EXPLAIN away.';
   return nameRefusal(tokens, dialect) ?? codeRefusal(tokens, dialect);
 }
 

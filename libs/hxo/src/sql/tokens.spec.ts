@@ -118,6 +118,8 @@ describe('refusalOf', () => {
     ['sqlite', 'SELECT [load_extension](1)', 'load_extension'],
     ['sqlite', 'PRAGMA writable_schema = 1', 'writable_schema'],
     ['sqlite', 'PRAGMA main.journal_mode = wal', 'hxo: no-transaction'],
+    ['sqlite', 'EXPLAIN PRAGMA synchronous = OFF', 'EXPLAIN of a PRAGMA'],
+    ['sqlite', 'EXPLAIN QUERY PLAN PRAGMA synchronous = OFF', 'EXPLAIN of a PRAGMA'],
     ['sqlite', 'PRAGMA foreign_keys=OFF', 'hxo: no-transaction'],
     ['sqlite', `PRAGMA "foreign_keys"('0')`, 'hxo: no-transaction'],
     ['sqlite', 'PRAGMA foreign_keys = -1', 'hxo: no-transaction'],
