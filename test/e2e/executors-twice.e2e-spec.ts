@@ -237,7 +237,12 @@ async function bundleOf(each: Case, place: Place): Promise<Bundle> {
   expect(all).toHaveLength(each.executor === 'sql_migrate' ? 2 : 1);
   return {
     ...{ plan_id: 'plan', bundle: 1, attempt: 1, stage: 's', executor: executor.name },
-    ...{ executor_version: executor.version, isolation: executor.isolation, concurrency: 1, reads_files: true },
+    ...{
+      executor_version: executor.version,
+      isolation: executor.isolation,
+      concurrency: 1,
+      reads_files: true,
+    },
     ...{ shard_timeout_ms: 0, work: { type: 'shards', ordinals: [0], lines: `${all.at(-1)}\n` } },
   };
 }
