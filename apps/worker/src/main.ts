@@ -1,4 +1,5 @@
 /** A worker process: takes bundles from Redis, runs them in threads and processes, reports back. It keeps nothing. */
+import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import { hxo_version } from '#hxo';
@@ -37,7 +38,8 @@ async function main(settings: Settings, log: Log): Promise<void> {
     env: processEnvironment(),
     log: (message) => log.warn(message),
   });
-  const id = `${hostname()}-${process.pid}`;
+  // Containers may share a host's name, and the process id 1.
+  const id = `${hostname()}-${randomBytes(2).toString('hex')}-${process.pid}`;
   const worker = new BundleWorker({
     redis_url: settings.redis.url,
     bundle_key: settings.redis.bundle_key,

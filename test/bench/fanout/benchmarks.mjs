@@ -19,29 +19,32 @@ export async function fanOutAgainstPeers() {
   };
 }
 
-/** A million no-op shards federated, after 100,000 for comparison. */
+/** A million no-op shards federated, after 100,000 for comparison: medians of three. */
 export async function million() {
-  const [small] = await fanOut({ shards: 100_000, peers: ['federated'], rounds: 1 });
-  const [large] = await fanOut({ shards: 1_000_000, peers: ['federated'], rounds: 1 });
-  const seconds = Object.values(large.phases).reduce((sum, each) => sum + each, 0);
-  const certifying = (large.phases.aggregating ?? 0) + (large.phases.certifying ?? 0);
+  const small = await fanOut({ shards: 100_000, peers: ['federated'], rounds: 3 });
+  const large = (await fanOut({ shards: 1_000_000, peers: ['federated'], rounds: 3 })).map((run) => ({
+    ...run,
+    share_of_certification: shareOfCertification(run.phases),
+  }));
+  const of = (column) => median(large, 'federated', column);
+  const redis_growth = round(of('redis_peak_mb') / median(small, 'federated', 'redis_peak_mb'));
   const goals = [
-    ['shards_per_s', large.shards_per_s, '>=', 60_000],
-    ['redis_peak_mb', large.redis_peak_mb, '<=', 20],
-    ['redis peak, times that of 100,000', round(large.redis_peak_mb / small.redis_peak_mb), '<=', 1.3],
-    ['api_mb', large.api_mb, '<=', 450],
-    ['worker_mb', large.worker_mb, '<=', 250],
-    ['db_mb', large.db_mb, '<=', 500],
-    ['status_p95_ms', large.status_p95_ms, '<=', status_p95_max_ms],
-    ['loop_p99_ms', large.loop_p99_ms, '<=', 100],
-    ['share of certification', round(certifying / seconds), '<=', 0.15],
+    ['shards_per_s', of('shards_per_s'), '>=', 60_000],
+    ['redis_peak_mb', of('redis_peak_mb'), '<=', 20],
+    ['redis peak, times that of 100,000', redis_growth, '<=', 1.3],
+    ['api_mb', of('api_mb'), '<=', 450],
+    ['worker_mb', of('worker_mb'), '<=', 250],
+    ['db_mb', of('db_mb'), '<=', 500],
+    ['status_p95_ms', of('status_p95_ms'), '<=', status_p95_max_ms],
+    ['loop_p99_ms', of('loop_p99_ms'), '<=', 100],
+    ['share of certification', of('share_of_certification'), '<=', 0.15],
   ].map(([what, value, relation, goal]) => ({
     what,
     value,
     goal: `${relation} ${goal}`,
     met: relation === '>=' ? value >= goal : value <= goal,
   }));
-  return { tables: { runs: [small, large], goals }, met: goals.every(({ met }) => met) };
+  return { tables: { runs: [...small, ...large], goals }, met: goals.every(({ met }) => met) };
 }
 
 /** How long it takes to be told how far a plan is, while it runs: `GET status` against BullMQ's counts of its jobs. */
@@ -93,6 +96,11 @@ export async function scaling() {
     tables: { runs, 'medians, against one worker': ratios },
     met: ratios.every(({ times_one, goal }) => times_one >= goal),
   };
+}
+
+function shareOfCertification(phases) {
+  const seconds = Object.values(phases).reduce((sum, each) => sum + each, 0);
+  return round(((phases.aggregating ?? 0) + (phases.certifying ?? 0)) / seconds);
 }
 
 function median(runs, peer, column) {
