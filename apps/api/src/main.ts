@@ -6,16 +6,15 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { buildCatalogue, Engine, Hxo, partitioners } from '#hxo';
 import { findExecutorModules, loadExecutors, loadPartitioners } from '#executors';
 import { GenesisBus } from '#genesis';
-import { hxoFiles, processEnvironment, workspaceOf, type Settings } from '#settings';
+import { hxoFiles, workspaceOf, type Settings } from '#settings';
 import { ThreadBackground } from '#adapters/background';
 import { createArtifactStore, createWorkspace, workspaceFingerprint } from '#adapters/files';
 import { BullTransport } from '#adapters/bullmq';
 import { createTargets } from '#adapters/sql';
-import { createThreadTransport } from '#adapters/threads';
 import type { Log } from '#adapters/pino';
 import { SqliteCheckpointStore } from '#adapters/typeorm';
 import { cachePlace, openCache } from '../../open-cache.js';
-import { readyMembers } from '../../ready-members.js';
+import { createPool } from '../../pool.js';
 import { listen, start, stopOnSignal } from '../../start.js';
 import { AppModule } from './app.module.js';
 import type { BackgroundOptions } from './background/options.js';
@@ -64,20 +63,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   setInterval(() => void background.checkpointStore(), checkpoint_every_ms).unref();
   const transport =
     settings.redis === null
-      ? createThreadTransport({
-          member: new URL('../../worker/src/pool-member.js', import.meta.url),
-          member_options: {
-            ...work,
-            extra_executors,
-            cache: cachePlace(settings),
-            allowed_hosts: settings.prime_allowed_hosts,
-          },
-          ready: readyMembers(settings),
-          workers: settings.worker_concurrency,
-          lanes: settings.worker_lanes,
-          env: processEnvironment(),
-          log: (message) => log.warn(message),
-        })
+      ? createPool(settings, extra_executors, log)
       : new BullTransport({
           redis_url: settings.redis.url,
           owner: `${hostname()}:${settings.db_path}`,

@@ -4,15 +4,12 @@ import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import { hxo_version } from '#hxo';
 import { findExecutorModules, loadExecutors } from '#executors';
-import { hxoFiles, processEnvironment, workspaceOf, type Settings } from '#settings';
+import type { Settings } from '#settings';
 import { BundleWorker } from '#adapters/bullmq';
 import { workspaceFingerprint } from '#adapters/files';
 import type { Log } from '#adapters/pino';
-import { createThreadTransport } from '#adapters/threads';
-import { cachePlace } from '../../open-cache.js';
-import { readyMembers } from '../../ready-members.js';
+import { createPool } from '../../pool.js';
 import { listen, start, stopOnSignal } from '../../start.js';
-import type { PoolMemberOptions } from './pool-member.js';
 
 async function main(settings: Settings, log: Log): Promise<void> {
   if (settings.redis === null) {
@@ -22,22 +19,7 @@ async function main(settings: Settings, log: Log): Promise<void> {
   }
   const extra_executors = await findExecutorModules(settings.executors, process.cwd());
   const executors = await offered(settings, extra_executors);
-  const pool = createThreadTransport({
-    member: new URL('./pool-member.js', import.meta.url),
-    member_options: {
-      artifacts_dir: settings.artifacts_dir,
-      workspace: workspaceOf(settings),
-      targets: { addresses: settings.targets, forbidden: hxoFiles(settings) },
-      extra_executors,
-      cache: cachePlace(settings),
-      allowed_hosts: settings.prime_allowed_hosts,
-    } satisfies PoolMemberOptions,
-    ready: readyMembers(settings),
-    workers: settings.worker_concurrency,
-    lanes: settings.worker_lanes,
-    env: processEnvironment(),
-    log: (message) => log.warn(message),
-  });
+  const pool = createPool(settings, extra_executors, log);
   // Containers may share a host's name, and the process id 1.
   const id = `${hostname()}-${randomBytes(2).toString('hex')}-${process.pid}`;
   const worker = new BundleWorker({
