@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import Database from 'better-sqlite3';
 import { readPublicKey, verifyDocument } from '#truth';
 import { counted, type ReportView } from '#hxo';
@@ -31,8 +32,19 @@ const plan = readFileSync(join(project_root, 'examples', 'demo.json'), 'utf8');
 /** Rows of the demo's database, as examples/migrations makes them. */
 const customers = 20_000;
 
-const keep = process.argv.includes('--keep');
-const federated = process.argv.includes('--federated');
+const help = `Usage: npm run demo -- [options]
+
+Runs examples/demo.json, a plan of all five kinds, on this project's own tree, with a server of its own on a free port;
+then verifies its certificate offline, restores its packs, compares them, and submits the plan again.
+
+Options:
+  --federated  put a Redis and ${workers_count} worker processes behind the server; as root on Debian, redis-server is installed
+               when it is not there
+  --keep       keep the temporary folder that everything is written to
+  --help       this text
+`;
+
+const { keep, federated } = readArguments();
 const folder = await mkdtemp(join(tmpdir(), 'hxo-demo-'));
 const home = join(folder, 'home');
 let server: ServerProcess | undefined;
@@ -60,6 +72,20 @@ try {
   process.exitCode = exit_codes.failed;
 } finally {
   if (!interrupted) await cleanUp();
+}
+
+/** Ends the process, 0 after `--help` and 2 when it was called wrongly. */
+function readArguments(): { readonly keep: boolean; readonly federated: boolean } {
+  try {
+    const flag = { type: 'boolean', default: false } as const;
+    const { values } = parseArgs({ options: { keep: flag, federated: flag, help: flag } });
+    if (!values.help) return values;
+    process.stdout.write(help);
+    process.exit(exit_codes.ok);
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${help}`);
+    process.exit(exit_codes.usage);
+  }
 }
 
 async function runDemo(): Promise<void> {
