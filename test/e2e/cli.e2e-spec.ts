@@ -171,6 +171,15 @@ describe('hxo', () => {
     expect(stderr).toMatch(/FORBIDDEN: Admirals only\..*HXO_TOKEN/);
   });
 
+  it('names --url when that is what cannot be used, and HXO_URL otherwise', async () => {
+    const option = await hxo(['status', plan_id, '--url', 'foo']);
+    expect(option.stderr).toMatch(/--url foo cannot be used: give an http/);
+    expect(option.stderr).not.toMatch(/HXO_URL|\.env/);
+    const { code, stderr } = await hxo(['status', plan_id], { env: { HXO_URL: 'bar' } });
+    expect(code).toBe(2);
+    expect(stderr).toContain('in the environment or in .env: HXO_URL=bar');
+  });
+
   it('takes the server from .env, the environment and --url, the later the stronger', async () => {
     file('.env', `HXO_URL=${server.url}`);
     expect((await hxo(['status', plan_id], { env: { HXO_URL: '', HXO_PORT: '1' } })).code).toBe(3);

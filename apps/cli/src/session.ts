@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { isLoopbackHost, loadClientSettings } from '#settings';
+import { isLoopbackHost, loadClientSettings, SettingsError, type ClientSettings } from '#settings';
 import { HxoClient } from './client.js';
+import { UsageError } from './exit-codes.js';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -16,16 +17,30 @@ export interface Session {
   readonly json: boolean;
 }
 
-/** Opens a session for a command, from its options and the environment. Throws SettingsError. */
+/** Opens a session for a command, from its options and the environment. Throws SettingsError, and UsageError for an option. */
 export function openSession(command: Command): Session {
   const { url: givenUrl, token: givenToken, role, json = false } = command.optsWithGlobals<GlobalOptions>();
-  const { url, token } = loadClientSettings({
-    ...(givenUrl !== undefined && { HXO_URL: givenUrl }),
-    ...(givenToken !== undefined && { HXO_TOKEN: givenToken }),
-  });
+  const { url, token } = clientSettings(givenUrl, givenToken);
   // A role named on the command line is meant: a token that lies in the environment must not speak over it.
   const spoken = role === undefined ? token : undefined;
   return { client: new HxoClient({ url, authorization: authorizationFor(url, spoken, role), note }), json };
+}
+
+/** Options stand in for variables, but what is wrong with an option is not to be looked for in the environment. */
+function clientSettings(url: string | undefined, token: string | undefined): ClientSettings {
+  try {
+    return loadClientSettings({
+      ...(url !== undefined && { HXO_URL: url }),
+      ...(token !== undefined && { HXO_TOKEN: token }),
+    });
+  } catch (error) {
+    const fault =
+      error instanceof SettingsError ? error.problems.find((each) => each.variable === 'HXO_URL') : undefined;
+    if (url === undefined || fault === undefined) throw error;
+    throw new UsageError(
+      `--url ${url} cannot be used: give an http:// or https:// URL, such as http://127.0.0.1:8000.`,
+    );
+  }
 }
 
 /** Says something on stderr that is neither the answer nor an error. */
