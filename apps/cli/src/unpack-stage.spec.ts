@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -127,6 +127,23 @@ it('says which stages have packs, and wants an empty folder', async () => {
   });
   await expect(unpack(serve(), 'pack', folder)).rejects.toThrow('not empty');
   await expect(unpack(serve(), 'pack', folder)).rejects.toMatchObject({ exit_code: exit_codes.usage });
+});
+
+it('says in words that a file or a link to nowhere is no folder', async () => {
+  const taken = join(folder, 'taken');
+  writeFileSync(taken, '');
+  const dangling = join(folder, 'dangling');
+  symlinkSync('nowhere', dangling);
+  for (const [none, why] of [
+    [taken, 'it is no folder'],
+    [join(taken, 'x'), 'what it is in is no folder'],
+    [dangling, 'it is a link to what is not there'],
+  ] as const) {
+    await expect(unpack(serve(), 'pack', none)).rejects.toMatchObject({
+      exit_code: exit_codes.usage,
+      message: `${none} cannot be used: ${why}. Name another folder.`,
+    });
+  }
 });
 
 it('makes the folders around the one that is named, and ends where the system makes none', async () => {

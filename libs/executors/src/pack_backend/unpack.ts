@@ -82,11 +82,18 @@ async function makeEmptyFolder(folder: string): Promise<void> {
     await makeFolder(resolve(folder));
     names = await readdir(folder);
   } catch (error) {
-    const why = (error as Error).message;
+    const why = whyUnusable(error as NodeJS.ErrnoException);
     throw new FolderUnusable(`${folder} cannot be used: ${why}. Name another folder.`, { cause: error });
   }
   if (names.length > 0)
     throw new FolderUnusable(`${folder} is not empty. Name a folder that is empty or does not exist.`);
+}
+
+/** Of a name that is taken, listing tells: ENOTDIR for what is no folder, ENOENT for a link to what is not there. */
+function whyUnusable({ code, syscall, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOTDIR') return syscall === 'scandir' ? 'it is no folder' : 'what it is in is no folder';
+  if (code === 'ENOENT' && syscall === 'scandir') return 'it is a link to what is not there';
+  return message;
 }
 
 /** Makes a folder and those around it. Not by Node's own recursion: that never ends where nothing can be made, as in /proc. */
