@@ -369,6 +369,20 @@ describe('abort', () => {
     expect([waiting_for, skipped_shards]).toEqual([null, 9]);
   });
 
+  it('before a stage is partitioned leaves its total open for good', async () => {
+    await start({ work: async () => {} });
+    const late = { partitioner: 'by_late_waves', dependencies: ['endless'] };
+    const plan_id = await hxo.submit([stage('endless', 4), stage('late', 5, late)]);
+    await hxo.until(plan_id, (status) => status.stages[0]!.phase === 'running');
+    await hxo.engine.abort(hxo.store.planById(plan_id)!.plan_no, plan_id, { role: 'admiral' });
+    const { stages, total_shards, total_final } = hxo.status(plan_id);
+    expect({ total_shards, total_final }).toEqual({ total_shards: 4, total_final: false });
+    expect(stages.map((each) => [each.phase, each.total_final])).toEqual([
+      ['aborted', true],
+      ['skipped', false],
+    ]);
+  });
+
   it('of a plan that was only created leaves it without a time of submission', async () => {
     await start();
     const { spec } = hxo.store.planById((await hxo.run([stage('s', 1)])).plan_id)!;
@@ -378,7 +392,7 @@ describe('abort', () => {
     ];
     expect(hxo.status(later)).toMatchObject({ phase: 'created', submitted_at: null });
     await hxo.engine.abort(hxo.store.planById(never)!.plan_no, never, { role: 'admiral' });
-    expect(hxo.status(never)).toMatchObject({ phase: 'aborted', submitted_at: null });
+    expect(hxo.status(never)).toMatchObject({ phase: 'aborted', submitted_at: null, total_final: false });
     expect(phasesOf(hxo.status(never))).toEqual({ s: 'skipped' });
     const before = Math.floor(Date.now() / 1_000);
     await hxo.engine.submit(hxo.store.planById(later)!.plan_no, { role: 'admiral' });

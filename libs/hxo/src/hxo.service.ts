@@ -313,7 +313,7 @@ export class HxoService extends Hxo {
     }
     throw new HxoError(
       'NOT_CERTIFIED',
-      `The plan ended ${plan.phase} before its shards were final: it has no certificate.`,
+      `The plan ended ${plan.phase} before it could be certified: it has no certificate.`,
     );
   }
 }

@@ -92,7 +92,7 @@ function notesOf(
   });
   if (certified) notes.push(verification_statement);
   else if (plan.phase === 'aborted' || plan.phase === 'failed') {
-    notes.push('The plan ended before its shards were final, so there is no root and no certificate.');
+    notes.push('The plan ended before it could be certified, so there is no root and no certificate.');
   }
   return notes;
 }

@@ -26,8 +26,11 @@ export function statusView(
   monotonic_ms: number,
   capOf: (partitioner: string) => string | null,
 ): StatusView {
-  const views = stages.map((stage, i) => stageView(stage, plan.spec.stages[i]!, live?.stages[i], capOf));
   const ended = isTerminal(plan.phase);
+  const stopped = ended && plan.root === null;
+  const views = stages.map((stage, i) =>
+    stageView(stage, plan.spec.stages[i]!, live?.stages[i], stopped, capOf),
+  );
   return {
     plan_id: plan.plan_id,
     plan_name: plan.spec.name,
@@ -78,6 +81,7 @@ function stageView(
   stage: StageRow,
   spec: StageSpec,
   live: LiveStage | undefined,
+  stopped: boolean,
   capOf: (partitioner: string) => string | null,
 ): StageView {
   return {
@@ -89,7 +93,7 @@ function stageView(
     scheduler: spec.scheduler,
     phase: stage.phase,
     ...stageCounts(stage, live),
-    total_final: stage.phase !== 'waiting' && stage.phase !== 'partitioning',
+    total_final: isTotalFinal(stage, stopped),
     matched: stage.matched,
     taken: stage.taken,
     truncated: stage.truncated,
@@ -100,6 +104,11 @@ function stageView(
     finished_at: timeOrNull(stage.finished_at),
     output: stage.output?.digest ?? null,
   };
+}
+
+/** Partitioning leaves its summary; a stage that was skipped without it has no shards, unless its plan was stopped before. */
+function isTotalFinal({ matched, phase }: StageRow, stopped: boolean): boolean {
+  return matched !== null || (phase === 'skipped' && !stopped);
 }
 
 function stageCounts(stage: StageRow, live: LiveStage | undefined): StageCounts {

@@ -48,7 +48,7 @@ export interface StageView extends CountsView {
   readonly retrying_shards: number;
   readonly skipped_shards: number;
   readonly reused_shards: number;
-  /** False while the stage is being partitioned: total_shards is what is known so far. */
+  /** False until the stage is partitioned, for good when its plan ends before: total_shards is what is known so far. */
   readonly total_final: boolean;
   readonly matched: number | null;
   readonly taken: number | null;
@@ -68,6 +68,7 @@ export interface StatusView extends CountsView {
   readonly plan_name: string;
   readonly phase: PlanPhase;
   readonly revision: number;
+  /** True when it is so for every stage. */
   readonly total_final: boolean;
   readonly reused_shards: number;
   readonly skipped_shards: number;
