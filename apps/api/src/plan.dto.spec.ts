@@ -1,4 +1,4 @@
-import { HxoError } from '#hxo';
+import { HxoError, type FieldError } from '#hxo';
 import { PlanDto, SubmitDto } from './plan.dto.js';
 import { EventsQueryDto, PageQueryDto, PlansQueryDto, ShardsQueryDto, withLimit } from './query.dto.js';
 import { Validated } from './validated.pipe.js';
@@ -24,14 +24,18 @@ const full = {
   constraints: { max_shards: 500000, timebox_ms: 600000 },
 };
 
-async function fieldsOf(pipe: Validated<object>, value: unknown): Promise<string[]> {
+async function errorsOf(pipe: Validated<object>, value: unknown): Promise<readonly FieldError[]> {
   try {
     await pipe.transform(value);
     return [];
   } catch (error) {
-    if (error instanceof HxoError) return error.errors.map(({ field }) => field);
+    if (error instanceof HxoError) return error.errors;
     throw error;
   }
+}
+
+async function fieldsOf(pipe: Validated<object>, value: unknown): Promise<string[]> {
+  return (await errorsOf(pipe, value)).map(({ field }) => field);
 }
 
 describe('PlanDto', () => {
@@ -77,6 +81,29 @@ describe('PlanDto', () => {
     expect(await fieldsOf(plan, value)).toEqual(fields);
   });
 
+  it.each<[unknown, string, string]>([
+    [{ ...minimal, name: 1 }, 'name', 'must be a text'],
+    [{ ...minimal, name: null }, 'name', 'must be a text'],
+    [{ stages: minimal.stages }, 'name', 'is missing'],
+    [{ ...minimal, name: '' }, 'name', 'must be longer than or equal to 1 characters'],
+    [{ name: 'x' }, 'stages', 'is missing'],
+    [{ ...minimal, stages: { 0: 1 } }, 'stages', 'must be a list'],
+    [{ ...minimal, stages: [] }, 'stages', 'must contain at least 1 elements'],
+    [{ ...minimal, stages: [1] }, 'stages', 'must be a list of objects'],
+    [stage({ id: 1 }), 'stages[0].id', 'must be a text'],
+    [stage({ id: 'a b' }), 'stages[0].id', 'must be 1 to 64 letters, digits, "_", "." or "-"'],
+    [stage({ kind: null }), 'stages[0].kind', 'must be a text'],
+    [stage({ kind: undefined }), 'stages[0].kind', 'is missing'],
+    [stage({ dependencies: 'a' }), 'stages[0].dependencies', 'must be a list'],
+    [stage({ dependencies: [1] }), 'stages[0].dependencies', 'must be a list of stage ids'],
+    [stage({ slo_ms: '1' }), 'stages[0].slo_ms', 'must be an integer number'],
+    [stage({ retry: { max_failures: '1' } }), 'stages[0].retry.max_failures', 'must be an integer number'],
+    [stage({ retry: [] }), 'stages[0].retry', 'must be an object'],
+    [{ ...minimal, constraints: { max_shards: {} } }, 'constraints.max_shards', 'must be an integer number'],
+  ])('says of %j what is wrong with %s: its type before all else', async (value, field, message) => {
+    expect(await errorsOf(plan, value)).toEqual([{ field, message }]);
+  });
+
   it('tells a hundred faults at most', async () => {
     const stages = Array.from({ length: 300 }, () => ({ id: '', kind: '' }));
     expect(await fieldsOf(plan, { name: 'x', stages })).toHaveLength(100);
@@ -87,7 +114,10 @@ describe('SubmitDto', () => {
   it('is a plan id and nothing else', async () => {
     const submit = new Validated(SubmitDto, 'INVALID_PLAN');
     expect(await submit.transform({ plan_id: 'abc-123' })).toEqual({ plan_id: 'abc-123' });
-    expect(await fieldsOf(submit, { plan_id: 5, force: true })).toEqual(['force', 'plan_id']);
+    expect(await errorsOf(submit, { plan_id: 5, force: true })).toEqual([
+      { field: 'force', message: 'is not known' },
+      { field: 'plan_id', message: 'must be a text' },
+    ]);
   });
 });
 

@@ -22,26 +22,38 @@ const stage_id_message = { message: 'must be 1 to 64 letters, digits, "_", "." o
 
 /** Whole milliseconds, from `min` to what a timer can wait. */
 function Milliseconds(min: number): PropertyDecorator {
-  return all(IsInt(), Min(min), Max(timer_max_ms));
+  return all(Max(timer_max_ms), Min(min), IsInt());
 }
 
 /** A name that the blueprint knows or refuses. */
 function Name(): PropertyDecorator {
-  return all(IsString(), Length(1, 100));
+  return all(Length(1, 100), IsText());
 }
 
-function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
-  return (target, property) => decorators.forEach((decorate) => decorate(target, property));
+function IsText(): PropertyDecorator {
+  return IsString({ message: 'must be a text' });
 }
+
+function IsList(): PropertyDecorator {
+  return IsArray({ message: 'must be a list' });
+}
+
+/** Several decorators as if they stood here in this order: the last is applied first. */
+function all(...decorators: readonly PropertyDecorator[]): PropertyDecorator {
+  return (target, property) => [...decorators].reverse().forEach((decorate) => decorate(target, property));
+}
+
+// One fault of a field is told, that of the decorator that is applied first: the type stands last, for of a value of another
+// type nothing else is worth telling.
 
 export class RetryDto {
-  @MayBeAbsent() @IsInt() @Min(1) @Max(100) max_failures?: number;
+  @MayBeAbsent() @Max(100) @Min(1) @IsInt() max_failures?: number;
   @MayBeAbsent() @Milliseconds(0) backoff_ms?: number;
   @MayBeAbsent() @Milliseconds(0) backoff_max_ms?: number;
 }
 
 export class StageDto {
-  @Matches(stage_id, stage_id_message) id!: string;
+  @Matches(stage_id, stage_id_message) @IsText() id!: string;
   @Name() kind!: string;
   @MayBeAbsent() @Milliseconds(1) slo_ms?: number;
   @MayBeAbsent() @Name() partitioner?: string;
@@ -50,9 +62,9 @@ export class StageDto {
   /** What it may hold is for the stage's partitioner to say. */
   @MayBeAbsent() @IsObject() config?: Record<string, unknown>;
   @MayBeAbsent()
-  @IsArray()
-  @ArrayMaxSize(1000)
   @Matches(stage_id, { each: true, message: 'must be a list of stage ids' })
+  @ArrayMaxSize(1000)
+  @IsList()
   dependencies?: string[];
   @MayBeAbsent() @IsIn(['continue', 'halt_stage', 'halt_plan']) failure_policy?: string;
   /** 0 switches the limit off. */
@@ -61,19 +73,19 @@ export class StageDto {
 }
 
 export class ConstraintsDto {
-  @MayBeAbsent() @IsInt() @Min(1) @Max(1_000_000_000) max_shards?: number;
+  @MayBeAbsent() @Max(1_000_000_000) @Min(1) @IsInt() max_shards?: number;
   @MayBeAbsent() @Milliseconds(1) timebox_ms?: number;
 }
 
 /** A plan as it is sent. Its shape only: kinds, partitioners and the graph of stages are the blueprint's to judge. */
 export class PlanDto {
-  @IsString() @Length(1, 200) name!: string;
+  @Length(1, 200) @IsText() name!: string;
 
-  @IsArray()
-  @ArrayMinSize(1)
-  @ArrayMaxSize(1000)
   // ValidateNested lets null and lists through as elements.
   @IsObject({ each: true, message: 'must be a list of objects' })
+  @ArrayMinSize(1)
+  @ArrayMaxSize(1000)
+  @IsList()
   @ValidateNested({ each: true })
   @Type(() => StageDto)
   stages!: StageDto[];
@@ -83,5 +95,5 @@ export class PlanDto {
 
 /** The body of POST /api/hxo/submit. */
 export class SubmitDto {
-  @IsString() @Length(1, 100) plan_id!: string;
+  @Length(1, 100) @IsText() plan_id!: string;
 }

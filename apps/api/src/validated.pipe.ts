@@ -44,7 +44,7 @@ export class Validated<T extends object> implements PipeTransform<unknown, Promi
       forbidNonWhitelisted: true,
       forbidUnknownValues: true,
       stopAtFirstError: true,
-      validationError: { target: false, value: false },
+      validationError: { target: false, value: true },
     });
   }
 }
@@ -65,7 +65,7 @@ function fieldErrors(errors: readonly ValidationError[], parent: string): FieldE
     const field = fieldName(parent, error.property);
     const own = Object.entries(error.constraints ?? {}).map(([constraint, message]) => ({
       field,
-      message: constraint === 'whitelistValidation' ? 'is not known' : withoutName(message, error.property),
+      message: messageOf(constraint, message, error),
     }));
     return [...own, ...fieldErrors(error.children ?? [], field)];
   });
@@ -75,6 +75,11 @@ function fieldName(parent: string, property: string): string {
   const name = property.slice(0, 200);
   if (parent === '') return name;
   return /^\d+$/.test(name) ? `${parent}[${name}]` : `${parent}.${name}`;
+}
+
+function messageOf(constraint: string, message: string, { property, value }: ValidationError): string {
+  if (constraint === 'whitelistValidation') return 'is not known';
+  return value === undefined ? 'is missing' : withoutName(message, property);
 }
 
 /** class-validator begins its messages with the property; the field stands beside them already. */
