@@ -6,7 +6,7 @@ import type { Partitioner } from '../partition/contract.js';
 import { buildCatalogue } from './catalogue.js';
 import { checkBlueprint } from './check-blueprint.js';
 import { parsePlan } from './parse-plan.js';
-import { ConfigError, UnknownField } from './stage-config.js';
+import { ConfigError, parseFields, UnknownField } from './stage-config.js';
 import { wholeNumber } from './config-fields.js';
 
 /** Takes `{chunk: number}` only. */
@@ -158,6 +158,33 @@ describe('checkBlueprint', () => {
     const error = errorOf({ id: 's', config });
     expect(error.code).toBe('BLUEPRINT_VIOLATION');
     expect(error.errors).toEqual([{ field, message: expect.stringContaining('Stage s: ') as string }]);
+  });
+
+  it('names every field of a config that is wrong, and only then what does not go together', () => {
+    const fields = {
+      chunk: wholeNumber(1, { least: 1, meaning: 'how much' }),
+      files: wholeNumber(1, { least: 1, meaning: 'how many' }),
+    };
+    const strict: Partitioner = {
+      ...picky,
+      parse: (config) => parseFields('by_filesize', fields, config),
+    };
+    const fieldsOf = (config: Record<string, Json>): string[] => {
+      const stages = [{ id: 's', kind: 'deep.pack', config }];
+      const plan = parsePlan({ name: 'p', stages }, catalogue.kinds, defaults);
+      try {
+        checkBlueprint(plan, buildCatalogue([strict], [pack, deep]));
+        return [];
+      } catch (error) {
+        return (error as HxoError).errors.map(({ field }) => field.replace('stages[0].config.', ''));
+      }
+    };
+    expect(fieldsOf({ chunk: 0, files: -1, zz: 1, yy: 2 })).toEqual(['zz', 'yy', 'chunk', 'files']);
+    expect(fieldsOf({ chunk: 0, depth: 0, zz: 1 })).toEqual(['depth', 'zz', 'chunk']);
+    expect(fieldsOf({ chunk: 1, depth: 9, zz: 1 })).toEqual(['zz']);
+    expect(fieldsOf({ chunk: 1, depth: 9 })).toEqual(['depth']);
+    const many = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`z${i}`, i]));
+    expect(fieldsOf(many)).toHaveLength(100);
   });
 
   it('lets a partitioner that breaks on a config break loudly', () => {

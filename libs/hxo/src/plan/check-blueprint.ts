@@ -56,29 +56,38 @@ function offer(allowed: readonly string[], built: readonly string[]): string {
 }
 
 function configViolations(stage: StageSpec, index: number, catalogue: Catalogue): FieldError[] {
+  return configFaults(stage, catalogue).map((fault) => configViolation(stage, index, fault));
+}
+
+/**
+ * What is wrong with a config: every field, then, when each is right by itself, what does not go together. Names that this
+ * build lacks are told elsewhere.
+ */
+function configFaults({ config, ...stage }: StageSpec, catalogue: Catalogue): readonly ConfigError[] {
+  const executor = catalogue.executors.get(stage.executor);
+  const partitioner = catalogue.partitioners.get(stage.partitioner);
+  const { own, rest } = splitConfig(config, executor?.options);
+  const partitioner_faults = faultsOf(() => partitioner?.parse(rest));
+  if (executor?.options === undefined) return partitioner_faults;
+  const { name, options } = executor;
+  const takes = `${name} takes ${Object.keys(options).join(', ')}.`;
+  const faults = [
+    ...faultsOf(() => parseFields(name, options, own)),
+    ...partitioner_faults.map((fault) =>
+      fault instanceof UnknownField ? new UnknownField(fault.field, `${fault.message} ${takes}`) : fault,
+    ),
+  ];
+  if (faults.length > 0) return faults;
+  return faultsOf(() => executor.checkOptions?.(parseFields(name, options, own), config));
+}
+
+function faultsOf(check: () => unknown): readonly ConfigError[] {
   try {
-    parseConfig(stage, catalogue);
+    check();
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [configViolation(stage, index, error)];
-  }
-}
-
-/** Throws {@link ConfigError}. Names that this build lacks are told elsewhere. */
-function parseConfig({ config, ...stage }: StageSpec, catalogue: Catalogue): void {
-  const executor = catalogue.executors.get(stage.executor);
-  const { own, rest } = splitConfig(config, executor?.options);
-  if (executor?.options !== undefined) {
-    const options = parseFields(executor.name, executor.options, own);
-    executor.checkOptions?.(options, config);
-  }
-  try {
-    catalogue.partitioners.get(stage.partitioner)?.parse(rest);
-  } catch (error) {
-    if (!(error instanceof UnknownField) || executor?.options === undefined) throw error;
-    const takes = Object.keys(executor.options).join(', ');
-    throw new ConfigError(error.field, `${error.message} ${executor.name} takes ${takes}.`);
+    return error.faults;
   }
 }
 

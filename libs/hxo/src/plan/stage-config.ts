@@ -1,5 +1,8 @@
 import type { Json } from '#truth';
 
+/** Faults of one config that are told at once; whoever mends these sends the rest again. */
+const faults_max = 100;
+
 /** Thrown when a stage's config is not what its partitioner and executor take. `field` is the path below `config`. */
 export class ConfigError extends Error {
   override readonly name: string = 'ConfigError';
@@ -9,11 +12,28 @@ export class ConfigError extends Error {
   ) {
     super(message);
   }
+
+  /** Every fault of the config that is known by now. */
+  get faults(): readonly ConfigError[] {
+    return [this];
+  }
 }
 
 /** Thrown when a config has a field that nobody takes. */
 export class UnknownField extends ConfigError {
   override readonly name = 'UnknownField';
+}
+
+/** Thrown when several fields of a config are wrong; reads as the first of them. */
+export class ConfigFaults extends ConfigError {
+  override readonly name = 'ConfigFaults';
+  constructor(private readonly all: readonly [ConfigError, ...ConfigError[]]) {
+    super(all[0].field, all[0].message);
+  }
+
+  override get faults(): readonly ConfigError[] {
+    return this.all;
+  }
 }
 
 /** One field of a stage's `config`: the same entry validates it and documents it. */
@@ -33,16 +53,28 @@ export type ConfigFields<Config> = { readonly [Field in keyof Config]: ConfigFie
 export type RawConfig = Readonly<Record<string, Json>>;
 
 /**
- * Checks a config against its table and fills defaults. Throws {@link UnknownField}, or {@link ConfigError} naming the field.
+ * Checks a config against its table and fills defaults. Throws {@link UnknownField}, {@link ConfigError} naming the field, or
+ * {@link ConfigFaults} when there are more: unknown fields first, then the table's in its order.
  * @param owner whose fields they are, for messages
  */
 export function parseFields<Config>(owner: string, fields: ConfigFields<Config>, config: RawConfig): Config {
   const names = Object.keys(fields) as (keyof Config & string)[];
-  const unknown = Object.keys(config).find((field) => !(names as string[]).includes(field));
-  if (unknown !== undefined) {
-    throw new UnknownField(unknown, `${owner} has no "${unknown}". It takes ${names.join(', ')}.`);
+  const faults: ConfigError[] = Object.keys(config)
+    .filter((field) => !(names as string[]).includes(field))
+    .slice(0, faults_max)
+    .map((field) => new UnknownField(field, `${owner} has no "${field}". It takes ${names.join(', ')}.`));
+  const parsed: [string, unknown][] = [];
+  for (const name of names) {
+    try {
+      parsed.push([name, fields[name].parse(config[name], name)]);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      faults.push(...error.faults);
+    }
   }
-  return Object.fromEntries(names.map((name) => [name, fields[name].parse(config[name], name)])) as Config;
+  const [first, ...others] = faults;
+  if (first === undefined) return Object.fromEntries(parsed) as Config;
+  throw others.length === 0 ? first : new ConfigFaults([first, ...others]);
 }
 
 /** Fields that belong to an executor, and those that are left for the partitioner. */
