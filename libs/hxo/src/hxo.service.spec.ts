@@ -60,3 +60,15 @@ it('answers from the registry what is an entry, and nothing else', async () => {
     await expect(service.registryEntry(module)).rejects.toMatchObject(missing);
   }
 });
+
+it('takes the cursors of shards that it gave out, and no others', async () => {
+  hxo = await RunningEngine.start();
+  const { plan_id } = await hxo.run([{ id: 's' }]);
+  const service = serviceOf(hxo, true);
+  const { next_cursor } = await service.shards(plan_id, { limit: 1 });
+  expect(next_cursor).toBe('0.1');
+  const { items } = await service.shards(plan_id, { cursor: next_cursor! });
+  expect(items.map(({ ordinal }) => ordinal)).toEqual([1, 2]);
+  for (const cursor of ['', '0', '0.', '0.1.2', '1.2.3.4', '-1.0', '0.1e1'])
+    await expect(service.shards(plan_id, { cursor })).rejects.toMatchObject({ code: 'INVALID_QUERY' });
+});

@@ -168,10 +168,8 @@ export class HxoService extends Hxo {
     query: PageQuery & { readonly stage?: string; readonly phase?: string },
   ): Promise<Page<ShardView>> {
     const plan = this.plan(plan_id);
-    const [stage_no = 0, ordinal = 0] =
-      query.cursor === undefined ? [] : query.cursor.split('.').map(cursorNumber);
     return shardPage(plan, this.live(plan), this.ports.store, {
-      from: { stage_no, ordinal },
+      from: query.cursor === undefined ? { stage_no: 0, ordinal: 0 } : shardCursor(query.cursor),
       limit: query.limit ?? page_limit_default,
       stage_no: query.stage === undefined ? null : this.stageNo(plan, query.stage),
       phase: query.phase ?? null,
@@ -344,7 +342,18 @@ function callersView(error: unknown): unknown {
 function cursorNumber(text: string): number {
   const number = Number(text);
   if (/^\d{1,15}$/.test(text) && Number.isSafeInteger(number)) return number;
-  throw new HxoError(
+  throw badCursor();
+}
+
+/** `stage.ordinal`, as shardPage gives it out. */
+function shardCursor(text: string): { readonly stage_no: number; readonly ordinal: number } {
+  const [stage_no, ordinal, ...more] = text.split('.').map(cursorNumber);
+  if (stage_no === undefined || ordinal === undefined || more.length > 0) throw badCursor();
+  return { stage_no, ordinal };
+}
+
+function badCursor(): HxoError {
+  return new HxoError(
     'INVALID_QUERY',
     'The cursor is not one that this API gave out. Leave it out to start at the beginning.',
     [{ field: 'cursor', message: 'not a cursor of this API' }],
