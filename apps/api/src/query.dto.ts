@@ -9,28 +9,28 @@ const limit_message = { message: 'must be a whole number from 1 to 1000' };
 
 /** Queries are texts; a parameter that is given twice arrives as a list, and is refused as no text. */
 export class PageQueryDto {
-  @MayBeAbsent() @IsString() @Length(1, 1000) cursor?: string;
+  @MayBeAbsent() @Length(1, 1000) @IsString() cursor?: string;
   @MayBeAbsent() @Matches(limit, limit_message) limit?: string;
 }
 
 export class PlansQueryDto extends PageQueryDto {
   @MayBeAbsent() @IsIn(plan_phases) phase?: string;
-  @MayBeAbsent() @IsString() @Length(1, 200) name?: string;
+  @MayBeAbsent() @Length(1, 200) @IsString() name?: string;
 }
 
 export class ShardsQueryDto extends PageQueryDto {
-  @MayBeAbsent() @IsString() @Length(1, 64) stage?: string;
+  @MayBeAbsent() @Length(1, 64) @IsString() stage?: string;
   @MayBeAbsent() @IsIn(shard_phases) phase?: string;
 }
 
 export class SearchQueryDto {
   /** A query of many words costs as many searches. */
-  @IsString() @Length(1, 200) q!: string;
+  @Length(1, 200) @IsString() q!: string;
   @MayBeAbsent()
   @Matches(/^(?:[1-9]\d?|100)$/, { message: 'must be a whole number from 1 to 100' })
   limit?: string;
-  @MayBeAbsent() @IsString() @Length(1, 100) plan_id?: string;
-  @MayBeAbsent() @IsString() @Length(1, 64) stage?: string;
+  @MayBeAbsent() @Length(1, 100) @IsString() plan_id?: string;
+  @MayBeAbsent() @Length(1, 64) @IsString() stage?: string;
 }
 
 /** A topic that never comes would otherwise look like one that has not come yet. */
@@ -49,7 +49,7 @@ class KnownTopic implements ValidatorConstraintInterface {
 
 export class EventsQueryDto {
   @MayBeAbsent() @Validate(KnownTopic) topic?: string;
-  @MayBeAbsent() @IsString() @Length(1, 100) plan_id?: string;
+  @MayBeAbsent() @Length(1, 100) @IsString() plan_id?: string;
   @MayBeAbsent()
   @Matches(/^\d{1,18}$/, { message: 'must be the id of an event, a whole number' })
   after?: string;
