@@ -1,7 +1,6 @@
 /** Specs run from the TypeScript sources; anything that needs a real process or thread runs from dist/. */
 const project = {
   testEnvironment: 'node',
-  roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/test'],
   testRegex: '\\.(spec|e2e-spec)\\.ts$',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
@@ -28,13 +27,23 @@ const project = {
   },
 };
 
+const units = { roots: ['<rootDir>/apps', '<rootDir>/libs'] };
+const systems = { roots: ['<rootDir>/test'] };
+
 /** The end-to-end specs that also run federated: one API, a Redis, two workers. */
 const over_both = 'test/e2e/(lifecycle|migrate|prime|reuse|status|federation)\\.e2e-spec\\.ts$';
 
 export default {
   testTimeout: 30_000,
   projects: [
-    { ...project, displayName: 'embedded', testPathIgnorePatterns: ['federation\\.e2e-spec'] },
-    { ...project, displayName: 'federated', testRegex: over_both, globals: { hxo_mode: 'federated' } },
+    { ...project, ...units, displayName: 'units' },
+    { ...project, ...systems, displayName: 'embedded', testPathIgnorePatterns: ['federation\\.e2e-spec'] },
+    {
+      ...project,
+      ...systems,
+      displayName: 'federated',
+      testRegex: over_both,
+      globals: { hxo_mode: 'federated' },
+    },
   ],
 };
